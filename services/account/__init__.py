@@ -1,0 +1,1 @@
+"""Pays from accounts, books journals, and answers (账务)."""

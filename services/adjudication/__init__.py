@@ -1,0 +1,1 @@
+"""Works out what the funds pay (核算)."""

@@ -1,0 +1,1 @@
+"""Clears what one region owes another (异地清算)."""

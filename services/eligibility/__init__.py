@@ -1,0 +1,1 @@
+"""Knows the register, and says who may claim what, where (资格)."""

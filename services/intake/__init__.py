@@ -1,0 +1,1 @@
+"""Takes submissions in: well formed, new, repeated or conflicting, and whose they are (受理)."""

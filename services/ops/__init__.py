@@ -1,0 +1,1 @@
+"""Watches; decides nothing (运维)."""

@@ -1,0 +1,33 @@
+"""What went wrong, told by what the machine must do next: quarantine, retry, stop. Nothing else is raised by the loop."""
+
+
+class Unreadable(Exception):
+    """A record that cannot be read: quarantine it and announce it on ``claims.dead``. The sender's fault, not ours."""
+
+
+class Retry(Exception):
+    """A server is in trouble (connection, deadlock, serialization, broker): roll back, wait, take up again."""
+
+
+class Fenced(Exception):
+    """Another worker holds the lease now: roll back, forget, and touch nothing."""
+
+
+class Stop(Exception):
+    """The log, the lease or the deployment is not what it was: a person must look. Never guessed around."""
+
+
+class ServerMissing(Exception):
+    """A needed server is not there. The command exits with 3.
+
+    ``server`` is kafka, postgres or redis; ``remedy`` tells how to start it or where to give its address.
+    """
+
+    def __init__(self, server: str, remedy: str) -> None:
+        super().__init__(f"{server} is not there: {remedy}")
+        self.server = server
+        self.remedy = remedy
+
+
+class UsageError(Exception):
+    """What the user gave cannot be used: says what, where and how to mend it. The command exits with 2."""

@@ -1,0 +1,38 @@
+"""Who and which: parts, partitions, deterministic event ids, and the form in which identities may be logged."""
+
+import hashlib
+import hmac
+import json
+import zlib
+
+PARTS = 1024
+
+
+def part_of(key: str) -> int:
+    """The part (0…1023) of a member (or, for what has no member, an institution): fixed for ever, stored with every row."""
+    return zlib.crc32(key.encode()) & (PARTS - 1)
+
+
+def partition_of(part: int, count: int) -> int:
+    """The partition that carries a part when a topic has so many partitions: monotone, so the count can grow."""
+    return part * count // PARTS
+
+
+def claim_key(institution_id: str, claim_no: str) -> str:
+    """The natural key of a claim as one string, unambiguous whatever the two contain."""
+    return f"{len(institution_id)}:{institution_id}:{claim_no}"
+
+
+def event_id(kind: str, institution_id: str, claim_no: str, revision: int = 0, content: str = "") -> str:
+    """The deterministic id (32 hex digits) of an outcome: the same submission always has the same.
+
+    ``content`` is the digest of the content, given only where one number can have several outcomes
+    (a conflict, a record that does not bind its number).
+    """
+    material = json.dumps([kind, institution_id, claim_no, revision, content])
+    return hashlib.blake2b(material.encode(), digest_size=16).hexdigest()
+
+
+def mask(identity: str, secret: bytes) -> str:
+    """An identity as it may stand in logs and metrics: a keyed hash (12 hex digits), equal for equal identities."""
+    return hmac.new(secret, identity.encode("utf-8", "backslashreplace"), hashlib.sha256).hexdigest()[:12]

@@ -1,0 +1,1 @@
+"""The one loop that serves five services, and its hands: Kafka, Postgres, Redis, settings, telemetry."""
