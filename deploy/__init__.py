@@ -1,0 +1,1 @@
+"""How Gongji gets onto a machine: set-up, local servers, migrations, topics, monitoring."""

@@ -1,0 +1,175 @@
+"""The three local servers together: `up`, `down`, `status`, and `kill` for tests of faults.
+
+Everything is under `<home>/servers/`; `<home>/servers.json` (0600, it holds a password) says where they listen. A server
+keeps its data and its port from its first start on. All listen on 127.0.0.1 only.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from subprocess import CalledProcessError
+
+import psycopg
+import redis
+from aiokafka.errors import KafkaError
+
+from deploy.local.broker import Broker
+from deploy.local.cache import Cache
+from deploy.local.database import Database
+from deploy.local.process import free_port, is_free
+from shared.errors import ServerMissing
+
+Server = Broker | Database | Cache
+
+_READY_S = 90.0  # a loaded machine of two cores takes ten
+_STOP_S = 20.0
+_NOT_YET = (OSError, KafkaError, psycopg.Error, redis.RedisError)
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the servers are: `host:port`, a DSN, a URL; and their pids, 0 for one that is not running."""
+
+    kafka: str
+    postgres: str
+    redis: str
+    pids: dict[str, int]
+
+    @property
+    def dead(self) -> list[str]:
+        """Names of the servers that are not running."""
+        return [name for name, pid in self.pids.items() if not pid]
+
+
+def up(home: Path) -> Addresses:
+    """Starts what is not running, on its own data and port, and returns when all three answer.
+
+    Raises ServerMissing for a program that is not installed, or a server that does not come up (with the end of its log).
+    """
+    home = home.resolve()
+    with _alone(home), ThreadPoolExecutor(max_workers=3) as at_once:
+        starts = [at_once.submit(_ensure, server) for server in _servers(home)]
+        for start in starts:
+            start.result()
+        addresses = _look(home)
+        assert addresses is not None
+        _write_state(home, addresses)
+        return addresses
+
+
+def down(home: Path) -> None:
+    """Stops what is running: asks first, kills after twenty seconds. Data and ports stay for the next `up`."""
+    home = home.resolve()
+    if not home.exists():
+        return
+    with _alone(home), ThreadPoolExecutor(max_workers=3) as at_once:
+        for _ in at_once.map(lambda server: server.process.stop(server.gently, _STOP_S), _servers(home)):
+            pass
+        addresses = _look(home)
+        if addresses is not None:
+            _write_state(home, addresses)
+
+
+def status(home: Path) -> Addresses | None:
+    """Where the servers are and which run (pid 0: it does not); None when they were never started here."""
+    return _look(home.resolve())
+
+
+def kill(home: Path, name: str, number: signal.Signals = signal.SIGKILL) -> None:
+    """Sends a signal to one server ("kafka", "postgres", "redis"). Raises ServerMissing when it is not running."""
+    server = next(server for server in _servers(home.resolve()) if server.name == name)
+    if not server.process.send(number):
+        raise ServerMissing(name, "it is not running")
+    if number == signal.SIGKILL:
+        server.process.gone_within(_STOP_S)
+
+
+def erase(home: Path) -> None:
+    """Stops the servers and removes their data: for homes that tests made."""
+    home = home.resolve()
+    down(home)
+    Database(home / "servers" / "postgres").erase()
+    shutil.rmtree(home / "servers", ignore_errors=True)
+    (home / "servers.json").unlink(missing_ok=True)
+
+
+def _servers(home: Path) -> tuple[Server, Server, Server]:
+    place = home / "servers"
+    return Broker(place / "kafka"), Database(place / "postgres"), Cache(place / "redis")
+
+
+def _ensure(server: Server) -> None:
+    server.directory.mkdir(parents=True, exist_ok=True)
+    if not server.process.pid():
+        try:
+            server.start(_port(server))
+        except CalledProcessError as error:
+            raise ServerMissing(server.name, f"{error}:\n{error.stderr}") from error
+    _await_answer(server)
+
+
+def _port(server: Server) -> int:
+    """The port of its last start; another one only where a stranger has taken it since."""
+    kept = _kept_port(server)
+    port = kept if kept and is_free(kept) else free_port()
+    (server.directory / "port").write_text(str(port), encoding="utf-8")
+    return port
+
+
+def _kept_port(server: Server) -> int:
+    with suppress(FileNotFoundError):
+        return int((server.directory / "port").read_text(encoding="utf-8"))
+    return 0
+
+
+def _await_answer(server: Server) -> None:
+    address = server.address(_kept_port(server))
+    deadline = time.monotonic() + _READY_S
+    while True:
+        started = server.process.pid()
+        try:
+            server.ask(address)
+        except _NOT_YET as error:
+            if not started or time.monotonic() > deadline:
+                process = server.process
+                what = f"did not answer within {_READY_S:.0f} s ({error})" if started else "ended while starting"
+                raise ServerMissing(server.name, f"{what}; log {process.log}:\n{process.last_words()}") from error
+            time.sleep(0.1)
+        else:
+            return
+
+
+def _look(home: Path) -> Addresses | None:
+    servers = _servers(home)
+    if not all(_kept_port(server) for server in servers):
+        return None
+    kafka, postgres, cache = (server.address(_kept_port(server)) for server in servers)
+    return Addresses(kafka, postgres, cache, {server.name: server.process.pid() for server in servers})
+
+
+def _write_state(home: Path, addresses: Addresses) -> None:
+    new = home / "servers.json.new"
+    new.unlink(missing_ok=True)
+    new.touch(mode=0o600)
+    new.write_text(json.dumps(asdict(addresses), indent=2) + "\n", encoding="utf-8")
+    new.replace(home / "servers.json")
+
+
+@contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """One command at a time for a home: a second one waits."""
+    home.mkdir(parents=True, exist_ok=True)
+    handle = os.open(home / "servers.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,106 @@
+"""What is varied between deployments: one frozen object, read once from the environment (`GONGJI_*`)."""
+
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from shared.errors import ServerMissing, UsageError
+
+_REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Addresses of the servers, places of files, sizes. Secrets are kept out of its repr."""
+
+    kafka: str  # host:port for bootstrap, several with commas
+    postgres: str = field(repr=False)  # DSN of the owner of the database
+    redis: str
+    home: Path
+    partitions: int
+    batch_max: int  # records a transaction at most
+    policies: Path
+    parameters: Path | None  # the operator's figures (contract.md, section 4)
+    log_level: str
+    identity_secret: bytes = field(repr=False)  # key of the hash by which member ids are shown
+
+    @classmethod
+    def load(cls) -> Self:
+        """Reads the environment, and for servers not named there `<home>/servers.json`.
+
+        Raises ServerMissing for a server that is in neither or not running, UsageError for a value that cannot be read.
+        """
+        home = home_directory()
+        local = _local_servers(home)
+        parameters = os.environ.get("GONGJI_PARAMETERS")
+        return cls(
+            kafka=_address("kafka", local),
+            postgres=_address("postgres", local),
+            redis=_address("redis", local),
+            home=home,
+            partitions=_positive("GONGJI_PARTITIONS", 8),
+            batch_max=_positive("GONGJI_BATCH_MAX", 500),
+            policies=policies_directory(),
+            parameters=Path(parameters) if parameters else None,
+            log_level=os.environ.get("GONGJI_LOG_LEVEL", "INFO").upper(),
+            identity_secret=_identity_secret(home),
+        )
+
+
+def home_directory() -> Path:
+    """Where local data is: $GONGJI_HOME, or `.gongji` in the working directory."""
+    return Path(os.environ.get("GONGJI_HOME") or ".gongji").absolute()
+
+
+def policies_directory() -> Path:
+    """Where the policy packs are: $GONGJI_POLICIES, or those that come with the program."""
+    return Path(os.environ.get("GONGJI_POLICIES") or _REPOSITORY / "policies")
+
+
+def _local_servers(home: Path) -> Mapping[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads((home / "servers.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return found
+
+
+def _address(server: str, local: Mapping[str, Any]) -> str:
+    variable = f"GONGJI_{server.upper()}"
+    if given := os.environ.get(variable):
+        return given
+    if local and local["pids"][server]:
+        return str(local[server])
+    raise ServerMissing(server, f"start the local servers with `gongji servers up`, or set {variable}")
+
+
+def _positive(variable: str, default: int) -> int:
+    given = os.environ.get(variable)
+    if not given:
+        return default
+    if not (given.isascii() and given.isdecimal() and int(given) > 0):
+        raise UsageError(f"{variable}={given!r}: a whole number above 0 is needed")
+    return int(given)
+
+
+def _identity_secret(home: Path) -> bytes:
+    """The key given, or one made once and kept (0600): the services are several processes and must show the same hash."""
+    if given := os.environ.get("GONGJI_IDENTITY_SECRET"):
+        return given.encode()
+    kept = home / "identity.secret"
+    if not kept.exists():
+        home.mkdir(parents=True, exist_ok=True)
+        new = kept.with_suffix(f".{os.getpid()}")
+        new.touch(mode=0o600)
+        new.write_bytes(secrets.token_bytes(32))
+        try:
+            os.link(new, kept)  # whoever comes first; a second process finds it whole
+        except FileExistsError:
+            pass
+        finally:
+            new.unlink()
+    return kept.read_bytes()
