@@ -1,1 +1,4 @@
-"""A real Kafka, Postgres and Redis on loopback without Docker: `servers.py` is the door, one module a server behind it."""
+"""A real Kafka, Postgres and Redis on loopback without Docker.
+
+`servers.py` is the door; behind it is one module a server, and `process.py`.
+"""

@@ -1,4 +1,4 @@
-"""Kafka: one node that is broker and controller in one (KRaft), from jars that the set-up brought by Maven."""
+"""Kafka: one node, broker and controller in one (KRaft), from jars that the set-up brought by Maven."""
 
 import asyncio
 import base64
@@ -27,6 +27,9 @@ _SETTINGS = {
     "controller.listener.names": "CONTROLLER",
     "auto.create.topics.enable": "false",
     "group.initial.rebalance.delay.ms": 0,
+    # After a kill the controller believes in the dead broker for as long, and lets no new one in.
+    "broker.session.timeout.ms": 3_000,
+    "broker.heartbeat.interval.ms": 500,
     # One node: nothing to replicate to.
     "default.replication.factor": 1,
     "min.insync.replicas": 1,
@@ -70,15 +73,17 @@ class Broker:
         self._settings_file.write_text(self._settings(port), encoding="utf-8")
         if not (self._data / "meta.properties").exists():
             shutil.rmtree(self._data, ignore_errors=True)  # a format that was interrupted
+            # A first byte that is no hyphen, which the tool would take for an option.
             cluster_id = base64.urlsafe_b64encode(b"g" + secrets.token_bytes(15)).decode().rstrip("=")
-            tool = ("kafka.tools.StorageTool", "format", "--cluster-id", cluster_id, "--config", str(self._settings_file))
-            run((*_java(), "-Xmx128m", *tool))
+            options = ("--cluster-id", cluster_id, "--config", str(self._settings_file))
+            run((*_java(), "-Xmx128m", "kafka.tools.StorageTool", "format", *options))
         self.process.start((*_java(), *_JVM, "kafka.Kafka", str(self._settings_file)))
 
     def ask(self, address: str) -> None:
         """Asks for the cluster's brokers. Raises OSError or KafkaError until one serves."""
         host, _, port = address.rpartition(":")
-        socket.create_connection((host, int(port)), timeout=3).close()  # aiokafka logs each refusal as an error
+        # First the plain socket: aiokafka logs each refusal as an error.
+        socket.create_connection((host, int(port)), timeout=3).close()
         asyncio.run(_ask_for_brokers(address))
 
     @property

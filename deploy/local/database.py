@@ -1,4 +1,4 @@
-"""Postgres: a cluster of our own, durable, reachable by password on loopback only, owned by a role that is no superuser."""
+"""Postgres: a cluster of our own, durable, on loopback by password only, its owner no superuser."""
 
 import os
 import secrets
@@ -15,8 +15,10 @@ import psycopg
 from deploy.local.process import Process, run, working_in
 from shared.errors import ServerMissing
 
-SYSTEM_USER = "postgres"  # Postgres refuses to run as root: this user of Debian's package runs it then
-ELSEWHERE = Path("/var/lib/gongji")  # for root, where the home lies in a directory which that user may not enter
+# Postgres refuses to run as root: then this user of Debian's package runs it, and the data are elsewhere when
+# the home lies in a directory that this user may not enter.
+SYSTEM_USER = "postgres"
+ELSEWHERE = Path("/var/lib/gongji")
 
 _DEBIAN = Path("/usr/lib/postgresql")
 _ORPHANS_S = 20.0
@@ -36,7 +38,7 @@ _SETTINGS = {
 
 @dataclass(frozen=True)
 class Database:
-    """The local Postgres whose password, log and (where the system user may enter) data are under `directory`."""
+    """The local Postgres whose password, log and (where its user may enter) data are under `directory`."""
 
     directory: Path
     name: str = "postgres"
@@ -78,7 +80,7 @@ class Database:
             shutil.rmtree(self.data.parent, ignore_errors=True)
 
     def _create(self) -> None:
-        """Makes cluster, role and database under another name and renames them: what bears the final name is whole."""
+        """Makes cluster, role and database under another name: what bears the final name is whole."""
         programs, user = _programs(), _system_user()
         place = self._place(user)
         new = place.with_name("data.new")
@@ -88,16 +90,18 @@ class Database:
             shutil.chown(new, user)
         password = secrets.token_urlsafe(24)
         _keep_secret(self.directory / "password", password)
-        options = ("--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync")
-        run((str(programs / "initdb"), "-D", str(new), *options), user=user)
+        initdb = (str(programs / "initdb"), "-D", str(new), "--username=postgres", "--auth=trust")
+        run((*initdb, "--encoding=UTF8", "--no-locale", "--no-sync"), user=user)
         (new / "pg_hba.conf").write_text("host all all 127.0.0.1/32 scram-sha-256\n", encoding="utf-8")
-        # The superuser has no password, so nobody can log in as one. The owner makes the services' roles and the
-        # tests' databases, and may look at and end sessions.
+        # The superuser has no password, so nobody can log in as one. The owner makes the services' roles and
+        # the tests' databases, and may look at and end sessions.
         statements = (
-            f"create role gongji login createrole createdb password '{password}' in role pg_monitor, pg_signal_backend",
+            f"create role gongji login createrole createdb password '{password}'",
+            "grant pg_monitor, pg_signal_backend to gongji",
             "create database gongji owner gongji",
         )
-        run((str(programs / "postgres"), "--single", "-D", str(new), "postgres"), user=user, stdin="\n".join(statements) + "\n")
+        single = (str(programs / "postgres"), "--single", "-j", "-D", str(new), "postgres")
+        run(single, user=user, stdin=";\n\n".join((*statements, "")))
         new.rename(place)
 
     def _place(self, user: str | None) -> Path:
@@ -111,7 +115,10 @@ class Database:
         return place
 
     def _bury_orphans(self) -> None:
-        """Waits for the sessions of a postmaster that was killed: while one lives, a new postmaster refuses to start."""
+        """Waits for the sessions of a postmaster that was killed.
+
+        While one lives, a new postmaster refuses to start.
+        """
         deadline = time.monotonic() + _ORPHANS_S
         while orphans := working_in(self.data):
             if time.monotonic() > deadline:
@@ -131,7 +138,8 @@ def _programs(version: str | None = None) -> Path:
         return found[max(found, key=int)]
     on_path = shutil.which("initdb")
     if on_path is None:
-        raise ServerMissing("postgres", f"not installed: apt-get install postgresql{'-' + version if version else ''}, or `make setup`")
+        package = f"postgresql-{version}" if version else "postgresql"
+        raise ServerMissing("postgres", f"not installed: apt-get install {package}, or `make setup`")
     return Path(on_path).resolve().parent
 
 

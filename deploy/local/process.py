@@ -1,4 +1,4 @@
-"""A server process that outlives the command which started it, found again by what it runs and never by a stored pid."""
+"""A server process that outlives the command which started it, found by what it runs, not by a stored pid."""
 
 import os
 import signal
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import SystemRandom
 
-# Below the range the kernel gives to outgoing connections (32768 and up): there a client that keeps calling a dead
-# server could itself be given the server's port, and block its restart.
+# Below the range from which the kernel serves outgoing connections (32768 and up): there a client that keeps
+# calling a dead server could itself be given the server's port, and block its restart.
 PORTS = range(20_000, 32_000)
 
 _POLL_S = 0.05
@@ -21,7 +21,7 @@ _DETACH = '"$@" </dev/null >&2 & echo $!'
 
 @dataclass(frozen=True)
 class Process:
-    """One server's process: `program` run with `marker` (the path of its own data or settings) among its arguments."""
+    """One server's process: `program` with `marker`, the path of its own data or settings, as an argument."""
 
     program: str
     marker: str
@@ -29,7 +29,7 @@ class Process:
     user: str | None = None
 
     def pid(self) -> int:
-        """The pid of the process, 0 when it is not running. Read from /proc, so a reused pid is never taken for ours."""
+        """The pid of the process, 0 when it is not running; read from /proc, never from a file."""
         matches = {pid for pid in _pids() if self._is_ours(pid)}
         # A child just forked still carries its parent's arguments.
         return next((pid for pid in sorted(matches) if _parent(pid) not in matches), 0)
@@ -37,8 +37,8 @@ class Process:
     def start(self, command: Sequence[str]) -> None:
         """Starts `command` in a session of its own, adopted by init, its output appended to the log."""
         with self.log.open("ab") as log:
-            pid = run(("/bin/sh", "-c", _DETACH, "sh", *command), user=self.user, stderr=log.fileno()).strip()
-        while Path("/proc", pid).exists() and not self.pid():  # the shell's child has yet to become the server
+            pid = run(("/bin/sh", "-c", _DETACH, "sh", *command), user=self.user, stderr=log.fileno())
+        while _arguments(int(pid)) and not self.pid():  # the shell's child has yet to become the server
             time.sleep(_POLL_S / 10)
 
     def send(self, number: signal.Signals) -> bool:
@@ -68,21 +68,14 @@ class Process:
             time.sleep(_POLL_S)
         return True
 
-    def last_words(self, lines: int = 12) -> str:
-        """The last lines of the log."""
-        with suppress(FileNotFoundError):
-            return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
-        return ""
-
     def _is_ours(self, pid: int) -> bool:
-        try:
-            arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        except OSError:  # ended while we looked
-            return False
-        return Path(os.fsdecode(arguments[0])).name == self.program and os.fsencode(self.marker) in arguments
+        arguments = _arguments(pid)
+        return self.marker in arguments and Path(arguments[0]).name == self.program
 
 
-def run(command: Sequence[str], *, user: str | None = None, stderr: int | None = None, stdin: str = "") -> str:
+def run(
+    command: Sequence[str], *, user: str | None = None, stderr: int = subprocess.PIPE, stdin: str = ""
+) -> str:
     """Runs a command to its end, as `user` when one is named, and gives its standard output.
 
     Raises subprocess.CalledProcessError when it fails.
@@ -91,7 +84,7 @@ def run(command: Sequence[str], *, user: str | None = None, stderr: int | None =
         command,
         input=stdin,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE if stderr is None else stderr,
+        stderr=stderr,
         text=True,
         check=True,
         cwd="/",  # a place every user may enter
@@ -101,6 +94,11 @@ def run(command: Sequence[str], *, user: str | None = None, stderr: int | None =
         start_new_session=True,  # Ctrl-C at the terminal is for the command, not for the servers
     )
     return done.stdout
+
+
+def last_lines(log: Path, count: int = 12) -> str:
+    """The end of a log."""
+    return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-count:])
 
 
 def free_port() -> int:
@@ -133,9 +131,17 @@ def _pids() -> list[int]:
     return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
 
 
+def _arguments(pid: int) -> list[str]:
+    """The command line; empty for a process that has ended, also when nobody has collected it yet."""
+    try:
+        return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).split("\0")[:-1]
+    except OSError:
+        return []
+
+
 def _parent(pid: int) -> int:
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except OSError:
         return 0
     return int(stat.rpartition(")")[2].split()[1])

@@ -1,7 +1,7 @@
 """The three local servers together: `up`, `down`, `status`, and `kill` for tests of faults.
 
-Everything is under `<home>/servers/`; `<home>/servers.json` (0600, it holds a password) says where they listen. A server
-keeps its data and its port from its first start on. All listen on 127.0.0.1 only.
+Everything is under `<home>/servers/`; `<home>/servers.json` (0600: it holds a password) says where they are.
+A server keeps its data and its port from its first start on. All listen on 127.0.0.1 only.
 """
 
 import fcntl
@@ -24,7 +24,7 @@ from aiokafka.errors import KafkaError
 from deploy.local.broker import Broker
 from deploy.local.cache import Cache
 from deploy.local.database import Database
-from deploy.local.process import free_port, is_free
+from deploy.local.process import free_port, is_free, last_lines
 from shared.errors import ServerMissing
 
 Server = Broker | Database | Cache
@@ -52,7 +52,8 @@ class Addresses:
 def up(home: Path) -> Addresses:
     """Starts what is not running, on its own data and port, and returns when all three answer.
 
-    Raises ServerMissing for a program that is not installed, or a server that does not come up (with the end of its log).
+    Raises ServerMissing for a program that is not installed, or for a server that does not come up (with the
+    end of its log).
     """
     home = home.resolve()
     with _alone(home), ThreadPoolExecutor(max_workers=3) as at_once:
@@ -66,25 +67,26 @@ def up(home: Path) -> Addresses:
 
 
 def down(home: Path) -> None:
-    """Stops what is running: asks first, kills after twenty seconds. Data and ports stay for the next `up`."""
+    """Stops what is running: asks first, kills after twenty seconds. Data and ports stay."""
     home = home.resolve()
     if not home.exists():
         return
     with _alone(home), ThreadPoolExecutor(max_workers=3) as at_once:
-        for _ in at_once.map(lambda server: server.process.stop(server.gently, _STOP_S), _servers(home)):
-            pass
+        stops = [at_once.submit(server.process.stop, server.gently, _STOP_S) for server in _servers(home)]
+        for stop in stops:
+            stop.result()
         addresses = _look(home)
         if addresses is not None:
             _write_state(home, addresses)
 
 
 def status(home: Path) -> Addresses | None:
-    """Where the servers are and which run (pid 0: it does not); None when they were never started here."""
+    """Where the servers are and which run (one with pid 0 does not); None when never started here."""
     return _look(home.resolve())
 
 
 def kill(home: Path, name: str, number: signal.Signals = signal.SIGKILL) -> None:
-    """Sends a signal to one server ("kafka", "postgres", "redis"). Raises ServerMissing when it is not running."""
+    """Sends a signal to one server (kafka, postgres, redis). Raises ServerMissing when it is not running."""
     server = next(server for server in _servers(home.resolve()) if server.name == name)
     if not server.process.send(number):
         raise ServerMissing(name, "it is not running")
@@ -139,9 +141,9 @@ def _await_answer(server: Server) -> None:
             server.ask(address)
         except _NOT_YET as error:
             if not started or time.monotonic() > deadline:
-                process = server.process
-                what = f"did not answer within {_READY_S:.0f} s ({error})" if started else "ended while starting"
-                raise ServerMissing(server.name, f"{what}; log {process.log}:\n{process.last_words()}") from error
+                fate = f"no answer in {_READY_S:.0f} s ({error})" if started else "ended while starting"
+                log = server.process.log
+                raise ServerMissing(server.name, f"{fate}; {log} ends:\n{last_lines(log)}") from error
             time.sleep(0.1)
         else:
             return

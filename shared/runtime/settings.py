@@ -32,7 +32,8 @@ class Settings:
     def load(cls) -> Self:
         """Reads the environment, and for servers not named there `<home>/servers.json`.
 
-        Raises ServerMissing for a server that is in neither or not running, UsageError for a value that cannot be read.
+        Raises ServerMissing for a server that is in neither or not running, UsageError for a value that makes
+        no sense.
         """
         home = home_directory()
         local = _local_servers(home)
@@ -88,7 +89,7 @@ def _positive(variable: str, default: int) -> int:
 
 
 def _identity_secret(home: Path) -> bytes:
-    """The key given, or one made once and kept (0600): the services are several processes and must show the same hash."""
+    """The key given, or one made once and kept (0600): several processes must show the same hash."""
     if given := os.environ.get("GONGJI_IDENTITY_SECRET"):
         return given.encode()
     kept = home / "identity.secret"
