@@ -1,0 +1,7 @@
+"""The ``coverage`` section of a version: who is eligible, where, for which benefit."""
+
+from shared.policy.figure import Strict
+
+
+class Coverage(Strict):
+    """Who may claim what, where."""

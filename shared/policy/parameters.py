@@ -1,0 +1,65 @@
+"""The operator's figures: what the texts leave to other documents, by region, name and the day they hold from."""
+
+from collections.abc import Mapping
+from datetime import date
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from shared.policy.faults import Fault, PackError, path_of
+from shared.policy.figure import Number, Place, Status, Strict
+
+
+class ParameterRow(Strict):
+    """One row of a tabled parameter: for some levels, for a status, or (without both) for all."""
+
+    level: tuple[Place, ...] | None = None
+    status: Status | None = None
+    value: Number = Field(ge=0)
+
+    def holds_for(self, status: str, place: str) -> bool:
+        """Whether the row is meant for this status at this kind of place."""
+        return (self.status is None or self.status == status) and (self.level is None or place in self.level)
+
+
+class Given(Strict):
+    """A value, or a table, in force from a day until the next one given (or ``to``)."""
+
+    from_: date = Field(alias="from")
+    to: date | None = None
+    value: Number | tuple[ParameterRow, ...]
+
+
+class Figures(NamedTuple):
+    """A region's parameters; ``at`` gives what holds on a day."""
+
+    given: Mapping[str, tuple[Given, ...]]
+
+    def at(self, name: str, day: date) -> Decimal | tuple[ParameterRow, ...] | None:
+        """The parameter's value on a day; None when the operator has not supplied it for that day."""
+        found = [row for row in self.given.get(name, ()) if row.from_ <= day]
+        if not found:
+            return None
+        latest = max(found, key=lambda row: row.from_)
+        return latest.value if latest.to is None or day <= latest.to else None
+
+    def boundaries(self) -> set[date]:
+        """Days on which some parameter changes."""
+        return {row.from_ for rows in self.given.values() for row in rows}
+
+
+_FORMAT = TypeAdapter(dict[str, dict[str, tuple[Given, ...]]])
+
+
+def read_parameters(data: Any, file: str) -> dict[str, Figures]:
+    """Checks a parameters file: ``{region: {name: [{from, value}]}}``. Raises PackError with every fault."""
+    if isinstance(data, dict):
+        data = {str(region): given for region, given in data.items()}  # 130900 unquoted is meant as a region
+    try:
+        checked = _FORMAT.validate_python(data)
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+        remedy = "write {region: {name: [{from: date, value: figure}]}}"
+        raise PackError([Fault(file, path_of(d["loc"]), d["msg"], remedy) for d in details]) from error
+    return {region: Figures(given) for region, given in checked.items()}
