@@ -95,9 +95,7 @@ EXPECTED: Final[dict[str, tuple[str, str]]] = {
 def clean(text: str) -> str:
     """A record's own words as they may be shown: printable, and not longer than a glance."""
     short = text[:_LONGEST_QUOTE]
-    shown = "".join(
-        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in short
-    )
+    shown = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in short)
     return shown if len(text) == len(short) else shown + "…"
 
 

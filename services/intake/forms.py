@@ -61,7 +61,7 @@ def _line_number(value: object) -> str:
     return str(value) if type(value) is int and value > 0 else _short.validate_python(value)
 
 
-# No control, format, private or unassigned character; no separator but the plain space, and that not at an end.
+# No control, format, private or unassigned character; no separator but the plain space, and none at an end.
 _PRINTABLE = r"^[^\p{C}\p{Z}](?:(?:[^\p{C}\p{Z}]| )*[^\p{C}\p{Z}])?$"
 
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=_PRINTABLE)]

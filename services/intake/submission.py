@@ -41,7 +41,7 @@ _encode = msgspec.json.Encoder(enc_hook=vars).encode  # a form's fields, in the 
 class Submission(msgspec.Struct, frozen=True, kw_only=True):
     """A record that has an identity. ``faults``: why it is refused before its number is looked at, or empty.
 
-    ``digest`` (64 hex digits) is equal for equal content. ``member_id`` is None where the record names nobody.
+    ``digest`` (64 hex digits) is equal for equal content. ``member_id`` is None where nobody is named.
     """
 
     kind: str  # claim, reversal, account_use
@@ -92,9 +92,7 @@ def _identity(document: dict[str, Any], kind: str) -> tuple[str, str]:
     return institution_id, number
 
 
-def _malformed(
-    document: dict[str, Any], kind: str, identity: tuple[str, str], problems: tuple[Reason, ...]
-) -> Submission:
+def _malformed(document: dict[str, Any], kind: str, identity: tuple[str, str], problems: tuple[Reason, ...]) -> Submission:
     member_id = document.get("member_id")
     content = {name: value for name, value in document.items() if name not in _MADE_ANEW}
     return Submission(
@@ -109,9 +107,7 @@ def _malformed(
 
 def _digest(form: Form) -> str:
     """Of the canonical values, without what a retry makes anew."""
-    content = {
-        name: value for name, value in vars(form).items() if value is not None and name not in _MADE_ANEW
-    }
+    content = {name: value for name, value in vars(form).items() if value is not None and name not in _MADE_ANEW}
     return hashlib.sha256(_encode(content)).hexdigest()
 
 
