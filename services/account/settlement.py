@@ -1,0 +1,189 @@
+"""What account decides, event by event: who pays the person's share, which journal it gives, what is answered.
+
+Pure: all comes from the event and the facts, and the facts are brought up to date for the batch's next event.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from services.account import journals, sums
+from services.account.answer import Answer, Facts, Settlement, key_asked, key_of, keys_reversible
+from services.account.journals import Place
+from services.account.ledger import Journal, mirrored
+from services.account.outcomes import outcome_bytes
+from services.account.sums import Sums
+from shared.claim import AccountUse, Claim
+from shared.events import REJECTED, SETTLED, Decision, Event, Verdict
+from shared.identity import part_of
+from shared.outcome import decode
+from shared.reasons import Reason, reason
+
+UseRule = Callable[[AccountUse, Verdict], Reason | None]  # why the account may not pay for it
+
+
+def settle(event: Event, facts: Facts, refusal: UseRule) -> Settlement | None:
+    """Decides one event. None: it was decided before, or asks for an outcome that is still to come.
+
+    Raises LookupError for a reversal of what was never decided, ValueError for amounts that do not add up.
+    """
+    if key_of(event) in facts.answers:
+        return None
+    if event.kind == "question":
+        settlement = _answer_again(event, facts)
+    elif event.kind == "reversal":
+        settlement = _reverse(event, facts)
+    elif event.kind == "account_use":
+        settlement = _settle_use(event, facts, refusal)
+    else:
+        settlement = _settle_claim(event, facts)
+    if settlement is not None:
+        facts.answers[settlement.answer.key] = settlement.answer
+    return settlement
+
+
+class _Booking(NamedTuple):
+    """What is to be booked: amounts (of a reversal negative), whose family account, where, and why so."""
+
+    amounts: Sums
+    payer: str
+    place: Place
+    reasons: tuple[Reason, ...]
+    reverses: Answer | None = None
+
+
+def _settle_claim(event: Event, facts: Facts) -> Settlement:
+    claim, verdict, decision = event.claim, event.verdict, event.decision
+    if claim is None or verdict is None or decision is None:
+        raise ValueError("a claim comes with its verdict and its decision")
+    if decision.outcome == "rejected":
+        return _reject(event, facts, decision)
+    balance_of = facts.balances.get
+    own = balance_of(event.member_id, 0) if claim.use_account and verdict.account_open else 0
+    payer = claim.family_payer if verdict.account_open and verdict.family_allowed else None
+    if payer == event.member_id:  # nobody is his own family
+        payer = None
+    family = balance_of(payer, 0) if payer else 0
+    share = sums.pay(decision.total - decision.fund_total, own, family)
+    place = Place(verdict.region, verdict.care_region, event.institution_id)
+    why = _claim_reasons(claim, verdict, decision)
+    return _book(event, facts, decision, _Booking(sums.of_claim(decision, share), payer or "", place, why))
+
+
+def _claim_reasons(claim: Claim, verdict: Verdict, decision: Decision) -> tuple[Reason, ...]:
+    """Adjudication's reasons, then why lines and accounts did not do what was asked of them; each once."""
+    further = list(verdict.line_reasons)
+    if (claim.use_account or claim.family_payer) and verdict.account_reason is not None:
+        further.append(verdict.account_reason)
+    if claim.family_payer and not verdict.family_allowed:
+        further.append(reason("family_link_missing", field="family_payer"))
+    if not further:
+        return decision.reasons
+    said: dict[tuple[str, str | None, str | None], Reason] = {}
+    for one in (*decision.reasons, *further):
+        said.setdefault((one.code, one.field, one.article), one)
+    return tuple(said.values())
+
+
+def _settle_use(event: Event, facts: Facts, refusal: UseRule) -> Settlement:
+    use, verdict, decision = event.use, event.verdict, event.decision
+    if use is None or verdict is None or decision is None:
+        raise ValueError("an account use comes with its verdict and its decision")
+    if decision.outcome == "rejected":
+        return _reject(event, facts, decision)
+    refused = refusal(use, verdict)
+    if refused is not None:
+        policy = decision.policy or verdict.policy
+        return _reject(event, facts, Decision(outcome="rejected", reasons=(refused,), policy=policy))
+    share = sums.pay(use.amount, facts.balances.get(event.member_id, 0), 0)
+    place = Place(verdict.region, verdict.care_region, event.institution_id)
+    amounts = sums.of_purchase(use.amount, share)
+    return _book(event, facts, decision, _Booking(amounts, "", place, decision.reasons))
+
+
+def _reverse(event: Event, facts: Facts) -> Settlement:
+    """The exact negatives of what was decided; of a rejection: nothing, for the same reasons."""
+    decision = event.decision
+    if decision is None:
+        raise ValueError("a reversal comes with its decision")
+    original = next((facts.answers[key] for key in keys_reversible(event) if key in facts.answers), None)
+    if original is None:
+        raise LookupError("there is no outcome to reverse")
+    if decision.outcome == "rejected":  # a later claim stands: this one stays as it is
+        return _reject(event, facts, decision)
+    if original.outcome == "rejected":  # perhaps by account alone, so that adjudication does not know
+        reasons = decode(original.value).reasons
+        decision = Decision(outcome="reversed", reasons=reasons, policy=decision.policy)
+    amounts = original.sums.negated()
+    if (decision.total, decision.fund_total) != (amounts.total, amounts.fund_total):
+        raise ValueError("adjudication takes back other amounts than were settled")
+    place = Place(original.insured_region, original.care_region, event.institution_id)
+    booking = _Booking(amounts, original.family_payer, place, decision.reasons, reverses=original)
+    return _book(event, facts, decision, booking)
+
+
+def _answer_again(event: Event, facts: Facts) -> Settlement | None:
+    first = facts.answers.get(key_asked(event))
+    if first is None:
+        return None
+    answer = Answer(
+        key=key_of(event),
+        member_id=first.member_id,
+        outcome=first.outcome,
+        target=first.target,
+        value=first.value,
+        settled_at=facts.now,
+    )
+    return Settlement(answer, part_of(first.member_id))
+
+
+def _reject(event: Event, facts: Facts, decision: Decision) -> Settlement:
+    value = outcome_bytes(event, decision, reasons=decision.reasons, now=facts.now)
+    answer = Answer(key_of(event), event.member_id, "rejected", REJECTED, value, settled_at=facts.now)
+    return Settlement(answer, part_of(event.member_id))
+
+
+def _book(event: Event, facts: Facts, decision: Decision, booking: _Booking) -> Settlement:
+    """Moves the money in the facts, and states journal and outcome."""
+    amounts, payer, place, reasons, reverses = booking
+    accounts = ((event.member_id, amounts.account), (payer, amounts.family_account))
+    moves = tuple((member_id, -amount) for member_id, amount in accounts if amount)
+    for member_id, amount in moves:
+        facts.balances[member_id] = facts.balances.get(member_id, 0) + amount
+    journal = _journal(event, facts, place, booking, moves)
+    balance = facts.balances.get(event.member_id, 0)
+    value = outcome_bytes(event, decision, sums=amounts, reasons=reasons, balance=balance, place=place, now=facts.now)
+    answer = Answer(
+        key=key_of(event),
+        member_id=event.member_id,
+        outcome="settled" if reverses is None else "reversed",
+        target=SETTLED,
+        value=value,
+        sums=amounts,
+        family_payer=payer if amounts.family_account else "",
+        insured_region=place.insured,
+        care_region=place.care,
+        settled_at=facts.now,
+        journal_id=journal.journal_id if journal else None,
+    )
+    return Settlement(answer, part_of(event.member_id), journal, moves)
+
+
+def _journal(event: Event, facts: Facts, place: Place, booking: _Booking, moves: tuple[tuple[str, int], ...]) -> Journal | None:
+    reverses = booking.reverses
+    settled = booking.amounts if reverses is None else reverses.sums
+    paid = [(member_id, abs(amount)) for member_id, amount in moves]
+    postings = journals.settlement(place, settled.funds, paid)
+    if reverses is not None:
+        postings = mirrored(postings)
+    if not postings:
+        return None
+    return Journal(
+        journal_id=next(facts.journal_ids),
+        issuer=event.institution_id,
+        number=event.claim_no,
+        kind=event.kind,
+        revision=event.revision,
+        part=part_of(event.member_id),
+        postings=postings,
+        corrects=reverses.journal_id if reverses else None,
+    )
