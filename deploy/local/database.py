@@ -19,6 +19,7 @@ from shared.errors import ServerMissing
 # the home lies in a directory that this user may not enter.
 SYSTEM_USER = "postgres"
 ELSEWHERE = Path("/var/lib/gongji")
+OWNER = Path(__file__).parents[1] / "owner.sql"
 
 _DEBIAN = Path("/usr/lib/postgresql")
 _ORPHANS_S = 20.0
@@ -93,15 +94,10 @@ class Database:
         initdb = (str(programs / "initdb"), "-D", str(new), "--username=postgres", "--auth=trust")
         run((*initdb, "--encoding=UTF8", "--no-locale", "--no-sync"), user=user)
         (new / "pg_hba.conf").write_text("host all all 127.0.0.1/32 scram-sha-256\n", encoding="utf-8")
-        # The superuser has no password, so nobody can log in as one. The owner makes the services' roles and
-        # the tests' databases, and may look at and end sessions.
-        statements = (
-            f"create role gongji login createrole createdb password '{password}'",
-            "grant pg_monitor, pg_signal_backend to gongji",
-            "create database gongji owner gongji",
-        )
-        single = (str(programs / "postgres"), "--single", "-j", "-D", str(new), "postgres")
-        run(single, user=user, stdin=";\n\n".join((*statements, "")))
+        # The superuser has no password: nobody can log in as one.
+        statements = OWNER.read_text(encoding="utf-8") + f"\nalter role gongji password '{password}';\n\n"
+        single = (str(programs / "postgres"), "--single", "-j", "-c", "exit_on_error=on", "-D", str(new), "postgres")
+        run(single, user=user, stdin=statements)
         new.rename(place)
 
     def _place(self, user: str | None) -> Path:
@@ -115,10 +111,7 @@ class Database:
         return place
 
     def _bury_orphans(self) -> None:
-        """Waits for the sessions of a postmaster that was killed.
-
-        While one lives, a new postmaster refuses to start.
-        """
+        """Waits for the sessions of a postmaster that was killed: while one lives, a new one refuses to start."""
         deadline = time.monotonic() + _ORPHANS_S
         while orphans := working_in(self.data):
             if time.monotonic() > deadline:
@@ -127,6 +120,9 @@ class Database:
                         os.kill(pid, signal.SIGQUIT)
                 deadline += _ORPHANS_S
             time.sleep(0.05)
+        # Nobody is left who could have the data open; but to Postgres a process that init has not yet collected
+        # looks alive, and so does a stranger with its number.
+        (self.data / "postmaster.pid").unlink(missing_ok=True)
 
 
 def _programs(version: str | None = None) -> Path:

@@ -73,9 +73,7 @@ class Process:
         return self.marker in arguments and Path(arguments[0]).name == self.program
 
 
-def run(
-    command: Sequence[str], *, user: str | None = None, stderr: int = subprocess.PIPE, stdin: str = ""
-) -> str:
+def run(command: Sequence[str], *, user: str | None = None, stderr: int = subprocess.PIPE, stdin: str = "") -> str:
     """Runs a command to its end, as `user` when one is named, and gives its standard output.
 
     Raises subprocess.CalledProcessError when it fails.
@@ -104,6 +102,16 @@ def last_lines(log: Path, count: int = 12) -> str:
 def free_port() -> int:
     """A port on loopback where nobody listens now."""
     return next(port for port in SystemRandom().sample(PORTS, len(PORTS)) if is_free(port))
+
+
+def becomes_free(port: int, seconds: float) -> bool:
+    """Whether a server could listen on this loopback port within so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not is_free(port):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_S)
+    return True
 
 
 def is_free(port: int) -> bool:

@@ -24,13 +24,16 @@ from aiokafka.errors import KafkaError
 from deploy.local.broker import Broker
 from deploy.local.cache import Cache
 from deploy.local.database import Database
-from deploy.local.process import free_port, is_free, last_lines
+from deploy.local.process import becomes_free, free_port, last_lines
 from shared.errors import ServerMissing
 
 Server = Broker | Database | Cache
 
 _READY_S = 90.0  # a loaded machine of two cores takes ten
 _STOP_S = 20.0
+_PORT_S = 5.0
+_POLL_S = 0.1
+_TRIES = 2
 _NOT_YET = (OSError, KafkaError, psycopg.Error, redis.RedisError)
 
 
@@ -110,43 +113,54 @@ def _servers(home: Path) -> tuple[Server, Server, Server]:
 
 def _ensure(server: Server) -> None:
     server.directory.mkdir(parents=True, exist_ok=True)
-    if not server.process.pid():
-        try:
-            server.start(_port(server))
-        except CalledProcessError as error:
-            raise ServerMissing(server.name, f"{error}:\n{error.stderr}") from error
-    _await_answer(server)
+    for _ in range(_TRIES):
+        if not server.process.pid():
+            _start(server)
+        if _comes_up(server):
+            return
+        time.sleep(1)  # a predecessor just killed may hold files and port while the kernel takes it apart
+    raise ServerMissing(server.name, f"ended while starting; {_end_of_log(server)}")
 
 
-def _port(server: Server) -> int:
-    """The port of its last start; another one only where a stranger has taken it since."""
+def _start(server: Server) -> None:
+    """Starts it on the port of its last start; on another one only where a stranger has taken that since."""
     kept = _kept_port(server)
-    port = kept if kept and is_free(kept) else free_port()
+    port = kept if kept and becomes_free(kept, _PORT_S) else free_port()
     (server.directory / "port").write_text(str(port), encoding="utf-8")
-    return port
+    try:
+        server.start(port)
+    except CalledProcessError as error:
+        raise ServerMissing(server.name, f"{error}:\n{error.stderr}") from error
+
+
+def _comes_up(server: Server) -> bool:
+    """Waits for an answer; False when the server ends before it gives one."""
+    address = server.address(_kept_port(server))
+    deadline = time.monotonic() + _READY_S
+    while True:
+        runs = server.process.pid()
+        try:
+            server.ask(address)
+        except _NOT_YET as error:
+            if not runs:
+                return False
+            if time.monotonic() > deadline:
+                fate = f"runs, but gave no answer in {_READY_S:.0f} s ({error}); {_end_of_log(server)}"
+                raise ServerMissing(server.name, fate) from error
+            time.sleep(_POLL_S)
+        else:
+            return True
+
+
+def _end_of_log(server: Server) -> str:
+    log = server.process.log
+    return f"{log} ends:\n{last_lines(log)}"
 
 
 def _kept_port(server: Server) -> int:
     with suppress(FileNotFoundError):
         return int((server.directory / "port").read_text(encoding="utf-8"))
     return 0
-
-
-def _await_answer(server: Server) -> None:
-    address = server.address(_kept_port(server))
-    deadline = time.monotonic() + _READY_S
-    while True:
-        started = server.process.pid()
-        try:
-            server.ask(address)
-        except _NOT_YET as error:
-            if not started or time.monotonic() > deadline:
-                fate = f"no answer in {_READY_S:.0f} s ({error})" if started else "ended while starting"
-                log = server.process.log
-                raise ServerMissing(server.name, f"{fate}; {log} ends:\n{last_lines(log)}") from error
-            time.sleep(0.1)
-        else:
-            return
 
 
 def _look(home: Path) -> Addresses | None:

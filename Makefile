@@ -1,0 +1,38 @@
+# Two commands matter: `make demo` and `make test`. Each first brings what is missing (deploy/setup.sh).
+# ARGS goes to the command behind a target:  make demo ARGS="--claims 5000 --keep"
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench stop lock clean
+ARGS ?=
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+setup: ## bring what is missing: system packages, Python packages, Kafka's jars
+	@deploy/setup.sh
+
+demo: setup ## settle a generated day of claims on real servers, and audit the books
+	@.venv/bin/gongji demo $(ARGS)
+
+test: setup ## all tests, on servers and data of their own
+	@GONGJI_HOME=$(CURDIR)/.gongji/test .venv/bin/python -m pytest $(ARGS)
+
+lint: setup ## ruff, mypy, import-linter
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+bench: setup ## the benchmark
+	@.venv/bin/gongji bench $(ARGS)
+
+stop: ## stop the local servers; their data stays
+	@.venv/bin/gongji servers down
+
+lock: setup ## write deploy/requirements.lock anew from pyproject.toml
+	@deploy/lock.sh
+
+clean: ## stop the local servers; remove their data, the environment and the caches
+	@[ ! -x .venv/bin/python ] || .venv/bin/python -c \
+	  'from deploy.local.servers import erase; from shared.runtime.settings import home_directory; erase(home_directory())'
+	rm -rf .gongji .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info deploy/local/kafka/lib
