@@ -1,0 +1,171 @@
+"""What every store of intake promises, in memory and in Postgres."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from services.intake.memory import MemoryStore
+from services.intake.number import Number
+from services.intake.store import PostgresStore, Ruling, Store
+from shared.errors import Retry
+from shared.runtime.step import Filed, Message, Tx
+
+SQL = Path(__file__).parents[2] / "deploy" / "migrations" / "sql" / "0001_intake.sql"
+NOW = datetime(2023, 5, 3, 1, 2, 3, 456000, tzinfo=UTC)
+
+
+class Books:
+    """A store with a way to run something in a transaction of its own."""
+
+    def __init__(self, store: Store, connection: asyncpg.Connection | None) -> None:
+        self.store = store
+        self.connection = connection
+        self.seq = 0
+
+    async def batch(self, opening: list[Number], rulings: list[Ruling]) -> dict[tuple[str, str], Number]:
+        """Opens, records and commits."""
+        if self.connection is None:
+            return await self._work(None, opening, rulings)
+        async with self.connection.transaction():
+            return await self._work(self.connection, opening, rulings)
+
+    async def _work(self, tx: Tx, opening: list[Number], rulings: list[Ruling]) -> dict[tuple[str, str], Number]:
+        stood = await self.store.open(tx, opening)
+        await self.store.record(tx, self.file(rulings))
+        return stood
+
+    def file(self, rulings: list[Ruling]) -> list[Filed[Ruling]]:
+        filed = []
+        for ruling in rulings:
+            self.seq += 1
+            filed.append(Filed(ruling, "claims.submitted", 3, self.seq, self.seq, ruling.message))
+        return filed
+
+
+@pytest.fixture
+async def postgres(request: pytest.FixtureRequest) -> AsyncIterator[Callable[[], "asyncio.Future[asyncpg.Connection]"]]:
+    """Connections to a fresh database with intake's tables."""
+    dsn: str = request.getfixturevalue("fresh_database")
+    opened: list[asyncpg.Connection] = []
+
+    async def connect() -> asyncpg.Connection:
+        opened.append(await asyncpg.connect(dsn))
+        return opened[-1]
+
+    await (await connect()).execute(SQL.read_text(encoding="utf-8"))
+    yield connect  # type: ignore[misc]
+    for connection in opened:
+        await connection.close()
+
+
+@pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.servers)])
+async def books(request: pytest.FixtureRequest) -> Books:
+    if request.param == "memory":
+        return Books(MemoryStore(), None)
+    connect = request.getfixturevalue("postgres")
+    return Books(PostgresStore(), await connect())
+
+
+def a_number(claim_no: str = "C1", **changes: object) -> Number:
+    whole = {
+        "institution_id": "I1", "claim_no": claim_no, "part": 5, "kind": "claim",
+        "digest": "ab" * 32, "member_id": "M1", "accepted_at": NOW,
+    }  # fmt: skip
+    return Number(**(whole | changes))  # type: ignore[arg-type]
+
+
+def a_ruling(number: Number | None = None, *, event_id: str = "e1", rejected: bytes | None = None) -> Ruling:
+    message = Message("claims.rejected" if rejected else "claims.accepted", 5, b"M1", rejected or b"{}")
+    return Ruling(event_id=event_id, message=message, number=number, new_rejection=rejected is not None)
+
+
+async def test_a_number_nobody_had_is_kept_as_it_was_opened(books: Books) -> None:
+    assert await books.batch([a_number()], []) == {}
+    assert await books.batch([a_number(digest="cd" * 32)], []) == {("I1", "C1"): a_number()}
+
+
+async def test_a_number_closed_by_a_reversal_is_kept_without_a_member(books: Books) -> None:
+    closed = Number(institution_id="I1", claim_no="C1", part=7, reversed=True, closed=True)
+    await books.batch([closed], [])
+    assert await books.batch([a_number()], []) == {closed.key: closed}
+
+
+async def test_the_last_state_of_a_batch_stands(books: Books) -> None:
+    await books.batch([a_number()], [])
+    once, twice = a_number(questions=1), a_number(questions=2, reversed=True)
+    await books.batch([a_number()], [a_ruling(once), a_ruling(), a_ruling(twice)])
+    assert await books.batch([a_number()], []) == {twice.key: twice}
+
+
+async def test_a_number_opened_and_changed_in_one_batch_is_kept_changed(books: Books) -> None:
+    await books.batch([a_number()], [a_ruling(), a_ruling(a_number(questions=1))])
+    assert (await books.batch([a_number()], []))["I1", "C1"].questions == 1
+
+
+async def test_numbers_that_stood_are_told_from_those_that_are_new(books: Books) -> None:
+    await books.batch([a_number("C2"), a_number("C4")], [])
+    stood = await books.batch([a_number(f"C{n}") for n in (5, 4, 3, 2, 1)], [])
+    assert stood.keys() == {("I1", "C2"), ("I1", "C4")}
+
+
+async def test_a_rejection_is_given_back_byte_by_byte(books: Books) -> None:
+    value = b'{"claim_no": "C\x00"}\xff'
+    await books.batch([], [a_ruling(event_id="e1", rejected=value), a_ruling(event_id="e2", rejected=b"2")])
+    assert await books.store.rejections(books.connection, {"e1", "e3"}) == {"e1": value}
+    assert await books.store.rejections(books.connection, set()) == {}
+
+
+async def test_an_empty_batch_is_no_trouble(books: Books) -> None:
+    assert await books.batch([], []) == {}
+
+
+@pytest.mark.servers
+async def test_the_outbox_keeps_each_message_at_its_place(
+    postgres: Callable[[], "asyncio.Future[asyncpg.Connection]"],
+) -> None:
+    books = Books(PostgresStore(), await postgres())
+    await books.batch([], [a_ruling(event_id="e1"), a_ruling(event_id="e2", rejected=b"no")])
+    assert books.connection is not None
+    rows = await books.connection.fetch("select * from intake.outgoing order by seq")
+    assert [tuple(row) for row in rows] == [
+        ("claims.submitted", 3, 1, "claims.accepted", 5, b"M1", b"{}", "e1"),
+        ("claims.submitted", 3, 2, "claims.rejected", 5, b"M1", b"no", "e2"),
+    ]
+
+
+@pytest.mark.servers
+async def test_two_partitions_that_race_for_one_number_come_one_after_the_other(
+    postgres: Callable[[], "asyncio.Future[asyncpg.Connection]"],
+) -> None:
+    first, second = await postgres(), await postgres()
+    store = PostgresStore()
+    holding = first.transaction()
+    await holding.start()
+    assert await store.open(first, [a_number("C1"), a_number("C2")]) == {}
+
+    async def race() -> dict[tuple[str, str], Number]:
+        async with second.transaction():
+            return await store.open(second, [a_number("C2", digest="cd" * 32), a_number("C0")])
+
+    racing = asyncio.create_task(race())
+    await asyncio.sleep(0.1)
+    assert not racing.done()
+    await holding.commit()
+    assert await racing == {("I1", "C2"): a_number("C2")}
+
+
+@pytest.mark.servers
+async def test_a_rejection_given_meanwhile_by_another_partition_makes_the_batch_begin_again(
+    postgres: Callable[[], "asyncio.Future[asyncpg.Connection]"],
+) -> None:
+    books, others = Books(PostgresStore(), await postgres()), Books(PostgresStore(), await postgres())
+    assert await books.store.rejections(books.connection, {"e1"}) == {}
+    others.seq = 100
+    await others.batch([], [a_ruling(event_id="e1", rejected=b"theirs")])
+    with pytest.raises(Retry):
+        await books.batch([], [a_ruling(event_id="e1", rejected=b"ours")])
+    assert await books.store.rejections(books.connection, {"e1"}) == {"e1": b"theirs"}
