@@ -81,11 +81,13 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``rejection``: nothing is booked. ``fund_closed``: no fund pays, for these reasons, but the claim settles.
     ``account_open``: the personal account may carry the person's share. ``amounts``: as given, or priced from the lines.
+    ``benefit``: the one that applies where the law puts another in place of the claimed one; "" otherwise.
     """
 
     region: str = ""  # the insured region; "" when unknown
     care_region: str = ""
     policy: PolicyRef | None = None
+    benefit: str = ""
     rejection: Reason | None = None
     fund_closed: tuple[Reason, ...] = ()
     account_open: bool = False

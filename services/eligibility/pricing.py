@@ -1,8 +1,8 @@
 """Prices a bill line by line against a catalogue (目录). Pure.
 
-A line is priced so (contract.md, section 1): category 丙 or unknown code: all own-paid; otherwise
-over_limit = max(0, amount - quantity x price_limit), pre_self_pay = ratio x (amount - over_limit), the rest in scope;
-each to the fen, half up, line by line.
+A line is priced so (contract.md, section 1). Category 丙 or an unknown code: all own-paid. Otherwise
+over_limit = max(0, amount - quantity x price_limit), pre_self_pay = ratio x (amount - over_limit), and the rest is
+in scope; each to the fen, half up, line by line.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,9 +26,7 @@ def quantity_units(quantity: str) -> int:
     return int(whole + places.ljust(_QUANTITY_PLACES, "0"))
 
 
-def price(
-    lines: Sequence[Line], find: Callable[[str], CatalogueItem | None]
-) -> tuple[Amounts, tuple[Reason, ...]]:
+def price(lines: Sequence[Line], find: Callable[[str], CatalogueItem | None]) -> tuple[Amounts, tuple[Reason, ...]]:
     """The bill's amounts (fen), and a reason for each line whose code ``find`` does not know."""
     own_paid = over_limit = pre_self_pay = in_scope = 0
     unknown: list[Reason] = []

@@ -1,7 +1,7 @@
 """What the register says of somebody on a day. Pure: the rows are given.
 
-The row that holds on a day is the one with the greatest ``valid_from`` (``designated_from``) not after it. A member or
-institution with later rows only is known, but not yet covered or designated: the earliest row then tells who it is.
+The row that holds on a day is the one with the greatest ``valid_from`` (``designated_from``) not after it. A member
+or institution with later rows only is known, but not yet covered or designated: the earliest row says who it is.
 """
 
 from collections import defaultdict
@@ -19,7 +19,7 @@ _NOBODY: Final[tuple[()]] = ()
 
 
 class Register:
-    """The rows that a batch of claims asks for, by whom they are about; made once a batch, asked once a claim."""
+    """The rows a batch of claims asks for, by whom they are about; made once a batch, asked once a claim."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class Register:
         return any(_spans(row.admitted_on, row.discharged_on, day) for row in rows)
 
     def item(self, region: str, code: str, day: date) -> CatalogueItem | None:
-        """A region's catalogue item on a day. An item whose newest row has ended is none, whatever came before."""
+        """A region's catalogue item on a day. One whose newest row has ended is none, whatever was before."""
         rows = self._items.get((region, code), _NOBODY)
         row = next((row for row in rows if row.valid_from <= day), None)
         return row if row is not None and _spans(row.valid_from, row.valid_to, day) else None
@@ -115,9 +115,7 @@ def _institution_facts(newest_first: Sequence[Institution], day: date) -> tuple[
 def _open(grants: Iterable[Grant], day: date) -> Iterable[Qualification]:
     for grant in grants:
         if _spans(grant.valid_from, grant.valid_to, day):
-            yield Qualification(
-                benefit=grant.benefit, institution_id=grant.institution_id, doctor_id=grant.doctor_id
-            )
+            yield Qualification(benefit=grant.benefit, institution_id=grant.institution_id, doctor_id=grant.doctor_id)
 
 
 def _spans(first: date, last: date | None, day: date) -> bool:

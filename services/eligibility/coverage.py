@@ -1,0 +1,200 @@
+"""Eligibility's verdict on a claim: may it be settled, may a fund pay, may an account pay, what does it cost. Pure.
+
+Rejections come first, in this order (the first that holds is the reason): ``region_not_served`` (the region the claim
+names), ``unknown_member``, ``region_not_served`` (the region the register names, which is the one that counts),
+``unknown_institution``, ``policy_not_in_force``, ``manual_after_deadline``. Then the grounds of ``grounds.py``.
+"""
+
+from datetime import date
+from typing import Final, NamedTuple
+
+from services.eligibility.grounds import GROUNDS, Case, applied
+from services.eligibility.pricing import price
+from services.eligibility.register import Register
+from shared.claim import AccountUse, Amounts, Claim
+from shared.events import InstitutionFacts, MemberFacts, Verdict
+from shared.policy import Policies, Version
+from shared.policy.coverage import Coverage
+from shared.reasons import Reason, reason
+
+MANUAL: Final = "manual"
+
+
+class Known(NamedTuple):
+    """Who came, where to, under which rules."""
+
+    member: MemberFacts
+    institution: InstitutionFacts
+    version: Version
+
+
+class Judge:
+    """Judges by the packs of a deployment."""
+
+    def __init__(self, policies: Policies) -> None:
+        self._policies = policies
+
+    def claim(self, claim: Claim, register: Register) -> Verdict:
+        """The verdict on a claim."""
+        named = claim.insured_region
+        if named is not None and not self._policies.serves(named):
+            return Verdict(region=named, rejection=_not_served(named))
+        known = self._known(claim.member_id, claim.institution_id, claim.visited_on, register)
+        if isinstance(known, Verdict):
+            return known
+        late = _after_deadline(claim, known)
+        if late is not None:
+            return _rejected(late, known)
+        return self._verdict(_case(claim, known, register))
+
+    def use(self, use: AccountUse, register: Register) -> Verdict:
+        """The verdict on a purchase from an account: who, where, and whether for a registered relation."""
+        known = self._known(use.member_id, use.institution_id, use.used_on, register)
+        if isinstance(known, Verdict):
+            return known
+        member, institution, version = known
+        closed = None if institution.designated else _undesignated(version.coverage)
+        other = use.for_member
+        return Verdict(
+            region=member.region,
+            care_region=institution.region,
+            policy=version.ref,
+            account_open=closed is None,
+            account_reason=closed,
+            family_allowed=other is not None and _related(register, use.member_id, other, use.used_on, version.coverage),
+            member=member,
+            institution=institution,
+        )
+
+    def _known(self, member_id: str, institution_id: str, day: date, register: Register) -> Known | Verdict:
+        """Who, where and by which rules; or the rejection."""
+        member = register.member(member_id, day)
+        institution = register.institution(institution_id, day)
+        care_region = institution.region if institution is not None else ""
+        if member is None:
+            why = reason("unknown_member", field="member_id")
+            return Verdict(care_region=care_region, rejection=why, institution=institution)
+        region = member.region
+        version = None
+        if not self._policies.serves(region):
+            why = _not_served(region)
+        elif institution is None:
+            why = reason("unknown_institution", field="institution_id")
+        else:
+            version = self._policies.on(region, day)
+            why = reason("policy_not_in_force", zh=f"{region}，{day}", en=f"{region} on {day}")
+        if version is None or institution is None:
+            return Verdict(region=region, care_region=care_region, rejection=why, member=member, institution=institution)
+        return Known(member, institution, version)
+
+    def _verdict(self, case: Case) -> Verdict:
+        claim, register, version = case.claim, case.register, case.version
+        amounts, line_reasons = _amounts(case)
+        closed = next((found for ground in GROUNDS if (found := ground(case)) is not None), None)
+        account_reason = _account_closed(case)
+        payer = claim.family_payer
+        return Verdict(
+            region=version.region,
+            care_region=case.institution.region,
+            policy=version.ref,
+            benefit=case.benefit if case.benefit != claim.benefit else "",
+            fund_closed=() if closed is None else (closed,),
+            account_open=account_reason is None,
+            account_reason=account_reason,
+            family_allowed=payer is not None
+            and _related(register, payer, claim.member_id, case.day, self._family_rules(payer, case)),
+            line_reasons=line_reasons,
+            amounts=amounts,
+            member=case.member,
+            institution=case.institution,
+            host=case.host,
+            prescriber=case.prescriber,
+            articles=applied(case) if closed is None else (),
+        )
+
+    def _family_rules(self, payer: str, case: Case) -> Coverage:
+        """Those of the account holder's region; of the patient's, where the holder's is not known here."""
+        holder = case.register.member(payer, case.day)
+        version = None if holder is None else self._policies.on(holder.region, case.day)
+        return (version or case.version).coverage
+
+
+def _case(claim: Claim, known: Known, register: Register) -> Case:
+    day, coverage = claim.visited_on, known.version.coverage
+    prescriber = claim.prescribed_by
+    benefit = _benefit(claim, known.member, coverage)
+    return Case(
+        claim=claim,
+        benefit=benefit,
+        family=benefit.partition(":")[0],
+        member=known.member,
+        institution=known.institution,
+        host=register.host_of(claim.institution_id, day),
+        prescriber=None if prescriber is None else register.institution(prescriber, day),
+        register=register,
+        version=known.version,
+    )
+
+
+def _benefit(claim: Claim, member: MemberFacts, coverage: Coverage) -> str:
+    """The benefit that applies: a two-diseases patient who meets the chronic standard gets that one instead."""
+    rule = coverage.chronic_instead
+    if rule is None or claim.benefit not in ("hypertension", "diabetes"):
+        return claim.benefit
+    codes = {f"chronic:{code}" for code in getattr(rule, claim.benefit)}
+    return next((grant.benefit for grant in member.qualifications if grant.benefit in codes), claim.benefit)
+
+
+def _amounts(case: Case) -> tuple[Amounts | None, tuple[Reason, ...]]:
+    """As given, or the lines priced against the catalogue of the place of care on the day of the visit."""
+    claim, region, day = case.claim, case.institution.region, case.day
+    if not claim.lines:
+        return claim.amounts, ()
+    return price(claim.lines, lambda code: case.register.item(region, code, day))
+
+
+def _after_deadline(claim: Claim, known: Known) -> Reason | None:
+    rule = known.version.coverage.manual_deadline
+    if rule is None or claim.channel != MANUAL:
+        return None
+    if rule.where == "other_region" and known.institution.region == known.version.region:
+        return None
+    handed_in, next_year = claim.submitted_on, claim.visited_on.year + 1
+    if (handed_in.year, f"{handed_in:%m-%d}") <= (next_year, rule.until):
+        return None
+    last = f"{next_year}-{rule.until}"
+    return reason("manual_after_deadline", article=rule.article, field="submitted_at", zh=f"截止 {last}", en=f"it was {last}")
+
+
+def _account_closed(case: Case) -> Reason | None:
+    """Why no account may carry the person's share; it may outside the benefit period."""
+    kind = case.claim.excluded_as
+    exclusion = None if kind is None else getattr(case.coverage.exclusions, kind)
+    if exclusion is not None and exclusion.account is not None:
+        return reason("account_use_not_allowed", article=exclusion.account.article, field="excluded_as")
+    return None if case.institution.designated else _undesignated(case.coverage)
+
+
+def _undesignated(coverage: Coverage) -> Reason:
+    article = coverage.designation.account.article
+    zh, en = "限定点医药机构", "only at designated institutions"
+    return reason("account_use_not_allowed", article=article, field="institution_id", zh=zh, en=en)
+
+
+def _related(register: Register, holder: str, beneficiary: str, day: date, rules: Coverage) -> bool:
+    return any(relation in rules.family.relations for relation in register.links(holder, beneficiary, day))
+
+
+def _rejected(why: Reason, known: Known) -> Verdict:
+    return Verdict(
+        region=known.member.region,
+        care_region=known.institution.region,
+        policy=known.version.ref,
+        rejection=why,
+        member=known.member,
+        institution=known.institution,
+    )
+
+
+def _not_served(region: str) -> Reason:
+    return reason("region_not_served", field="insured_region", zh=region, en=region)
