@@ -1,7 +1,7 @@
 """What every store of intake promises, in memory and in Postgres."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -46,28 +46,46 @@ class Books:
         return filed
 
 
-@pytest.fixture
-async def postgres(request: pytest.FixtureRequest) -> AsyncIterator[Callable[[], "asyncio.Future[asyncpg.Connection]"]]:
-    """Connections to a fresh database with intake's tables."""
-    dsn: str = request.getfixturevalue("fresh_database")
-    opened: list[asyncpg.Connection] = []
+class Connections:
+    """Connections to a database that has intake's tables, closed after the test."""
 
-    async def connect() -> asyncpg.Connection:
-        opened.append(await asyncpg.connect(dsn))
-        return opened[-1]
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._opened: list[asyncpg.Connection] = []
 
-    await (await connect()).execute(SQL.read_text(encoding="utf-8"))
-    yield connect  # type: ignore[misc]
-    for connection in opened:
-        await connection.close()
+    async def one(self) -> asyncpg.Connection:
+        self._opened.append(await asyncpg.connect(self._dsn))
+        return self._opened[-1]
+
+    async def close(self) -> None:
+        for connection in self._opened:
+            await connection.close()
 
 
 @pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.servers)])
-async def books(request: pytest.FixtureRequest) -> Books:
-    if request.param == "memory":
-        return Books(MemoryStore(), None)
-    connect = request.getfixturevalue("postgres")
-    return Books(PostgresStore(), await connect())
+def dsn(request: pytest.FixtureRequest) -> str | None:
+    """Where the store under test keeps its tables; None: in memory."""
+    return None if request.param == "memory" else request.getfixturevalue("fresh_database")
+
+
+@pytest.fixture
+async def books(dsn: str | None) -> AsyncIterator[Books]:
+    if dsn is None:
+        yield Books(MemoryStore(), None)
+        return
+    connections = Connections(dsn)
+    connection = await connections.one()
+    await connection.execute(SQL.read_text(encoding="utf-8"))
+    yield Books(PostgresStore(), connection)
+    await connections.close()
+
+
+@pytest.fixture
+async def connections(fresh_database: str) -> AsyncIterator[Connections]:
+    opened = Connections(fresh_database)
+    await (await opened.one()).execute(SQL.read_text(encoding="utf-8"))
+    yield opened
+    await opened.close()
 
 
 def a_number(claim_no: str = "C1", **changes: object) -> Number:
@@ -123,11 +141,8 @@ async def test_an_empty_batch_is_no_trouble(books: Books) -> None:
     assert await books.batch([], []) == {}
 
 
-@pytest.mark.servers
-async def test_the_outbox_keeps_each_message_at_its_place(
-    postgres: Callable[[], "asyncio.Future[asyncpg.Connection]"],
-) -> None:
-    books = Books(PostgresStore(), await postgres())
+async def test_the_outbox_keeps_each_message_at_its_place(connections: Connections) -> None:
+    books = Books(PostgresStore(), await connections.one())
     await books.batch([], [a_ruling(event_id="e1"), a_ruling(event_id="e2", rejected=b"no")])
     assert books.connection is not None
     rows = await books.connection.fetch("select * from intake.outgoing order by seq")
@@ -137,11 +152,8 @@ async def test_the_outbox_keeps_each_message_at_its_place(
     ]
 
 
-@pytest.mark.servers
-async def test_two_partitions_that_race_for_one_number_come_one_after_the_other(
-    postgres: Callable[[], "asyncio.Future[asyncpg.Connection]"],
-) -> None:
-    first, second = await postgres(), await postgres()
+async def test_two_partitions_that_race_for_one_number_come_one_after_the_other(connections: Connections) -> None:
+    first, second = await connections.one(), await connections.one()
     store = PostgresStore()
     holding = first.transaction()
     await holding.start()
@@ -158,11 +170,8 @@ async def test_two_partitions_that_race_for_one_number_come_one_after_the_other(
     assert await racing == {("I1", "C2"): a_number("C2")}
 
 
-@pytest.mark.servers
-async def test_a_rejection_given_meanwhile_by_another_partition_makes_the_batch_begin_again(
-    postgres: Callable[[], "asyncio.Future[asyncpg.Connection]"],
-) -> None:
-    books, others = Books(PostgresStore(), await postgres()), Books(PostgresStore(), await postgres())
+async def test_a_rejection_given_meanwhile_by_another_partition_makes_the_batch_begin_again(connections: Connections) -> None:
+    books, others = Books(PostgresStore(), await connections.one()), Books(PostgresStore(), await connections.one())
     assert await books.store.rejections(books.connection, {"e1"}) == {}
     others.seq = 100
     await others.batch([], [a_ruling(event_id="e1", rejected=b"theirs")])

@@ -1,6 +1,7 @@
 """The digest ignores exactly what the contract says: spelling, and what a retry makes anew."""
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -45,7 +46,7 @@ def claims(draw: st.DrawFn) -> dict[str, Any]:
     return claim
 
 
-def spell(draw: st.DrawFn, document: dict[str, Any]) -> dict[str, Any]:
+def spell(draw: Callable[..., Any], document: dict[str, Any]) -> dict[str, Any]:
     """The same claim in one of its spellings: zeros, zones, the order of keys, null or absent, 1 or "1"."""
     spelt: dict[str, Any] = {}
     for name in draw(st.permutations(sorted(document))):

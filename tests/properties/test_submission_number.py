@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 
 from hypothesis import given
@@ -37,7 +38,7 @@ def reversal(number: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-LETTERS = {
+LETTERS: dict[str, Callable[[str], dict[str, Any]]] = {
     "a": lambda n: claim(n, "M"),
     "b": lambda n: claim(n, "N"),
     "u": use,
@@ -55,7 +56,7 @@ def naive(history: list[Word]) -> str:
         return {"m": "malformed", "s": "sum_mismatch"}[letter]
     same = [earlier for earlier, its in before if its == number and earlier not in "ms"]
     contents = [earlier for earlier in same if earlier != "r"]
-    closed = bool(same) and same[0] == "r" or (not same and letter == "r")
+    closed = (bool(same) and same[0] == "r") or (not same and letter == "r")
     if letter == "r":
         if closed:
             return "claim_not_found"
@@ -108,9 +109,7 @@ async def settle(batches: list[list[Word]]) -> list[tuple[str, str, bytes]]:
     return answers
 
 
-batches = st.lists(
-    st.lists(st.tuples(st.sampled_from(sorted(LETTERS)), st.sampled_from("12")), max_size=6), max_size=6
-)
+batches = st.lists(st.lists(st.tuples(st.sampled_from(sorted(LETTERS)), st.sampled_from("12")), max_size=6), max_size=6)
 
 
 @given(batches)
