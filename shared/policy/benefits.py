@@ -112,12 +112,8 @@ class Tally(Cited):
     counter: Counter
 
 
-PoolStep = Annotated[
-    AnnualDeductible | VisitDeductible | Ratio | VisitCap | AnnualCap | PooledCap, Field(discriminator="step")
-]
-AfterStep = Annotated[
-    SupplementStep | AbovePooledCap | SpillOver | Remainder | Tally, Field(discriminator="step")
-]
+PoolStep = Annotated[AnnualDeductible | VisitDeductible | Ratio | VisitCap | AnnualCap | PooledCap, Field(discriminator="step")]
+AfterStep = Annotated[SupplementStep | AbovePooledCap | SpillOver | Remainder | Tally, Field(discriminator="step")]
 
 
 class Benefit(Strict):

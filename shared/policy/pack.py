@@ -60,7 +60,7 @@ class Pack(Strict):
     region: Region
     name: Names
     provenance: Annotated[tuple[Document, ...], Field(min_length=1)]
-    interpretations: dict[Interpretation, Reading] = {}
+    interpretations: dict[Interpretation, Reading] = Field(default_factory=dict)
     versions: Annotated[tuple[PackVersion, ...], Field(min_length=1)]
 
 

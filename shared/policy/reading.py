@@ -57,7 +57,7 @@ def read_yaml(content: bytes, file: str) -> Any:
             _check_nodes(node, file)
             return loader.construct_document(node)
         finally:
-            loader.dispose()  # type: ignore[no-untyped-call]
+            loader.dispose()
     except UnicodeDecodeError as error:
         raise PackError([Fault(file, "", f"not UTF-8: {error.reason}", "save it as UTF-8")]) from error
     except (yaml.YAMLError, ValueError) as error:

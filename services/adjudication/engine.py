@@ -1,0 +1,178 @@
+"""The engine: what the funds pay for one claim. Pure: the same claim, verdict, version and accumulators give the same.
+
+``decide`` runs a benefit's steps in the pack's order; ``reverse`` gives back what a decision took; ``explain`` decides
+again and says how each fen came about.
+"""
+
+from services.adjudication import decision, rules
+from services.adjudication.bill import Bill, TraceLine
+from services.adjudication.counters import (
+    VISIT_CLAIMS,
+    VISIT_FIRST,
+    VISITS,
+    Counter,
+    CounterKey,
+    Counters,
+    keys,
+    visit_period,
+)
+from services.adjudication.plan import Plan
+from services.adjudication.rulebook import Rulebook
+from shared.claim import Amounts, Claim
+from shared.events import Decision, Verdict
+from shared.policy import Version
+from shared.reasons import reason
+
+
+def counter_keys(claim: Claim, verdict: Verdict, version: Version | None) -> tuple[CounterKey, ...]:
+    """The accumulators that deciding the claim may touch; none where no fund can pay by accumulators."""
+    if version is None or verdict.rejection or verdict.fund_closed or not _amounts(claim, verdict).in_scope:
+        return ()
+    rulebook = Rulebook.of(version)
+    plan = rulebook.plan(claim.benefit, claim.visited_on, verdict)
+    return () if plan.missing else _keys(claim, plan, rulebook.period(claim.visited_on))
+
+
+def decide(
+    claim: Claim,
+    verdict: Verdict,
+    version: Version | None,
+    counters: Counters,
+    trace: list[TraceLine] | None = None,
+) -> Decision:
+    """Decides a claim and books its accumulators. With ``trace``, appends how each amount came about.
+
+    ``version`` may be None only where the verdict rejects. Raises ValueError for a verdict without policy otherwise.
+    """
+    if verdict.rejection is not None:
+        return decision.rejected(verdict.rejection, verdict.articles, verdict.policy)
+    if version is None:
+        raise ValueError("a verdict that does not reject needs the version in force")
+    rulebook = Rulebook.of(version)
+    if verdict.member is None:
+        raise ValueError("a verdict that does not reject needs the member's facts")
+    plan = rulebook.plan(claim.benefit, claim.visited_on, verdict)
+    if plan.missing is not None:
+        return decision.rejected(plan.missing.reason(), verdict.articles, version.ref)
+    amounts = _amounts(claim, verdict)
+    period = rulebook.period(claim.visited_on)
+    if verdict.fund_closed:
+        return decision.without_funds(amounts, verdict.fund_closed, verdict.articles, version.ref, period)
+    if not amounts.in_scope and not (plan.pays_remainder and amounts.pre_self_pay):
+        return decision.without_funds(amounts, (_NOTHING,), verdict.articles, version.ref, period)
+    try:
+        return _pay(claim, verdict, version, plan=plan, period=period, counters=counters, trace=trace)
+    except rules.NotConfigured as reached:
+        return decision.rejected(reached.missing.reason(), verdict.articles, version.ref)
+
+
+def explain(
+    claim: Claim, verdict: Verdict, version: Version | None, counters: Counters
+) -> tuple[Decision, tuple[TraceLine, ...]]:
+    """Decides again, on the accumulators as they were before, and gives the decision with its trace."""
+    lines: list[TraceLine] = []
+    return decide(claim, verdict, version, counters, lines), tuple(lines)
+
+
+def counters_before(claim: Claim, stored: Decision) -> Counters:
+    """The accumulators a stored decision rested on, from its own grounds."""
+    visit = visit_period(claim.visited_on, claim.institution_id)
+    found = keys(stored.before, claim.member_id, stored.period, visit)
+    return Counters({key: Counter(stored.before[key.name]) for key in found})
+
+
+def reverse(claim: Claim, original: Decision, counters: Counters) -> Decision:
+    """The exact negative of a decision. Gives back what it took; later claims stand as they were settled.
+
+    A visit counts while a claim of it stands: it is given back with the last of them (Q5).
+    """
+    names = tuple(original.after)
+    found = reversal_keys(claim, original)
+    before = {name: counters.used(key) for name, key in zip(names, found, strict=True)}
+    after = {name: before[name] - (original.after[name] - original.before[name]) for name in names}
+    if VISIT_CLAIMS in after:
+        last = before[VISIT_CLAIMS] == 1 and after[VISIT_CLAIMS] == 0
+        after[VISITS] = before[VISITS] - int(last)
+        after[VISIT_FIRST] = 0 if last else before[VISIT_FIRST]
+    for name, key in zip(names, found, strict=True):
+        if after[name] != before[name]:
+            counters.book(key, after[name], None)
+    return decision.reversed_(original, before, after)
+
+
+def reversal_keys(claim: Claim, original: Decision) -> tuple[CounterKey, ...]:
+    """The accumulators that reversing a decision gives back to."""
+    visit = visit_period(claim.visited_on, claim.institution_id)
+    return keys(original.after, claim.member_id, original.period, visit)
+
+
+_NOTHING = reason("nothing_in_scope")
+_BELOW_A_FEN = reason("nothing_in_scope", zh="按比例计算不足半分", en="the fund's share is less than half a fen")
+
+
+def _pay(
+    claim: Claim,
+    verdict: Verdict,
+    version: Version,
+    *,
+    plan: Plan,
+    period: str,
+    counters: Counters,
+    trace: list[TraceLine] | None,
+) -> Decision:
+    amounts = _amounts(claim, verdict)
+    found = _keys(claim, plan, period)
+    before = {key.name: counters.used(key) for key in found}
+    bill = Bill(amounts, before.copy(), {}, trace)
+    if amounts.in_scope:
+        rules.run(bill, plan, amounts.in_scope)
+    else:
+        bill.reasons.append(_NOTHING)
+        for step, rule in plan.after:
+            step(bill, rule)
+    after = bill.after
+    for key in found:
+        name = key.name
+        if after[name] != before[name]:
+            counters.book(key, after[name], bill.ceilings.get(name))
+    funds = bill.funds
+    if not funds["pooled"]:
+        if bill.within is not None:
+            bill.reasons.insert(0, bill.within)
+        elif not bill.reasons:
+            bill.reasons.append(_BELOW_A_FEN)
+    return Decision(
+        outcome="settled",
+        reasons=tuple(bill.reasons),
+        total=amounts.total,
+        own_paid=amounts.own_paid,
+        over_limit=amounts.over_limit,
+        pre_self_pay=amounts.pre_self_pay,
+        in_scope=amounts.in_scope,
+        deductible=bill.deductible,
+        pooled=funds["pooled"],
+        large_expense=funds["large_expense"],
+        civil_servant=funds["civil_servant"],
+        veterans=funds["veterans"],
+        policy=version.ref,
+        period=period,
+        before=before,
+        after=after,
+        articles=_merged(verdict.articles, plan.articles, tuple(bill.articles)),
+    )
+
+
+def _keys(claim: Claim, plan: Plan, period: str) -> tuple[CounterKey, ...]:
+    return keys(plan.counters, claim.member_id, period, visit_period(claim.visited_on, claim.institution_id))
+
+
+def _amounts(claim: Claim, verdict: Verdict) -> Amounts:
+    amounts = verdict.amounts or claim.amounts
+    if amounts is None:
+        raise ValueError("neither the claim nor the verdict says how the cost divides")
+    return amounts
+
+
+def _merged(*groups: tuple[str, ...]) -> tuple[str, ...]:
+    """All articles in the order of their use, each once."""
+    return tuple(dict.fromkeys(article for group in groups for article in group))

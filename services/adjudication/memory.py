@@ -1,0 +1,68 @@
+"""The same store in memory, for ``gongji replay`` and tests; it passes the suite the real one passes."""
+
+from collections.abc import Iterable, Sequence
+
+from services.adjudication.counters import Counter, CounterKey
+from services.adjudication.store import ClaimKey, InboxKey, Ruling, counters_of
+from shared.policy import Version
+from shared.runtime.step import Filed, Tx
+
+
+class MemoryStore:
+    """Dictionaries. ``tx`` is ignored: a batch is decided before anything is written."""
+
+    def __init__(self) -> None:
+        self._events: dict[InboxKey, bytes] = {}
+        self._counters: dict[CounterKey, Counter] = {}
+        self._standing: dict[ClaimKey, tuple[str, str]] = {}
+        self._packs: dict[str, bytes] = {}
+
+    async def known(
+        self, tx: Tx, inbox: Sequence[InboxKey], originals: Sequence[ClaimKey]
+    ) -> tuple[set[InboxKey], dict[ClaimKey, bytes]]:
+        """See ``Store``."""
+        del tx
+        events = self._events
+        found: dict[ClaimKey, bytes] = {}
+        for institution_id, claim_no in originals:
+            for kind in ("claim", "account_use"):
+                value = events.get((institution_id, claim_no, kind, 0))
+                if value is not None:
+                    found[institution_id, claim_no] = value
+        return {key for key in inbox if key in events}, found
+
+    async def counters(self, tx: Tx, keys: Iterable[CounterKey]) -> dict[CounterKey, Counter]:
+        """See ``Store``."""
+        del tx
+        zero = Counter()
+        return {key: self._counters.setdefault(key, zero) for key in keys}
+
+    async def standing(self, tx: Tx, members: Sequence[str]) -> list[tuple[str, str, ClaimKey]]:
+        """See ``Store``."""
+        del tx
+        return [(who, period, claim) for claim, (who, period) in self._standing.items() if who in members]
+
+    async def record(self, tx: Tx, filed: Sequence[Filed[Ruling]]) -> None:
+        """See ``Store``."""
+        del tx
+        self._counters.update(counters_of(filed))
+        for item in filed:
+            event, decision = item.decision.event, item.decision.event.decision
+            value = b"" if item.message is None else item.message.value
+            self._events[event.inbox_key] = b"" if event.kind == "question" else value
+            claim = (event.institution_id, event.claim_no)
+            if decision is not None and decision.outcome == "reversed":
+                self._standing.pop(claim, None)
+            elif decision is not None and item.decision.latest_first:
+                self._standing[claim] = (event.member_id, decision.period)
+
+    async def keep_packs(self, tx: Tx, versions: Iterable[Version]) -> None:
+        """See ``Store``."""
+        del tx
+        self._packs.update((version.ref.hash, version.content) for version in versions)
+
+    async def pack(self, tx: Tx, content_hash: str) -> Version | None:
+        """See ``Store``."""
+        del tx
+        content = self._packs.get(content_hash)
+        return None if content is None else Version.restore(content)

@@ -1,0 +1,149 @@
+"""Adjudication's part of the path: ``claims.eligible`` in, ``claims.adjudicated`` out, one decision a claim."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from services.adjudication import engine
+from services.adjudication.counters import CounterKey, Counters
+from services.adjudication.decision import rejected, reversed_
+from services.adjudication.store import ClaimKey, InboxKey, Ruling, Store
+from shared.errors import Unreadable
+from shared.events import ADJUDICATED, ELIGIBLE, Decision, Event, decode, encode
+from shared.identity import claim_key, part_of
+from shared.policy import Policies, Version
+from shared.reasons import reason
+from shared.runtime.step import Filed, Message, Record, Tx
+
+
+@dataclass(slots=True)
+class Facts:
+    """What a batch is decided on; ``decide`` keeps it up to date as it goes."""
+
+    known: set[InboxKey]
+    counters: Counters
+    originals: dict[ClaimKey, Event] = field(default_factory=dict)  # decided claims that are, or may be, reversed
+    standing: dict[tuple[str, str], list[ClaimKey]] = field(default_factory=dict)  # (member, period), oldest first
+
+
+class AdjudicationStep:
+    """Thin: the engine decides, the store keeps."""
+
+    service = "adjudication"
+    topics = (ELIGIBLE,)
+    outbox = "adjudication.decision"
+
+    def __init__(self, store: Store, policies: Policies) -> None:
+        self._store = store
+        self._policies = policies
+        self._latest_first = any(_latest_first(version) for version in policies.versions)
+
+    def decode(self, record: Record) -> Event:
+        """Raises Unreadable: what eligibility announced is an event, anything else is a stranger's."""
+        try:
+            return decode(record.value)
+        except msgspec.MsgspecError as error:
+            raise Unreadable(f"not an event: {error}") from error
+
+    def key(self, event: Event) -> str:
+        """The claim's natural key."""
+        return claim_key(event.institution_id, event.claim_no)
+
+    async def load(self, tx: Tx, events: Sequence[Event]) -> Facts:
+        """The inbox, the claims to be reversed, and every accumulator that may move, locked in key order."""
+        reversals = [event for event in events if event.kind == "reversal"]
+        wanted = [_claim(event) for event in reversals]
+        known, stored = await self._store.known(tx, [event.inbox_key for event in events], wanted)
+        originals = {claim: decode(value) for claim, value in stored.items()}
+        keys: list[CounterKey] = []
+        for event in events:
+            if event.inbox_key in known:
+                continue
+            if event.claim is not None and event.verdict is not None:
+                keys += engine.counter_keys(event.claim, event.verdict, self._version(event))
+        for original in originals.values():
+            if original.claim is not None and original.decision is not None:
+                keys += engine.reversal_keys(original.claim, original.decision)
+        facts = Facts(known, Counters(await self._store.counters(tx, keys)), originals)
+        if self._latest_first and reversals:
+            members = sorted({event.member_id for event in reversals})
+            for member, period, claim in await self._store.standing(tx, members):
+                facts.standing.setdefault((member, period), []).append(claim)
+        return facts
+
+    def decide(self, event: Event, facts: Facts) -> Ruling | None:
+        """The first event of a key wins; a later one is dropped. Raises ValueError for a reversal without its claim."""
+        if event.inbox_key in facts.known:
+            return None
+        facts.known.add(event.inbox_key)
+        if event.kind == "claim":
+            return self._claim(event, facts)
+        if event.kind == "reversal":
+            return self._reversal(event, facts)
+        if event.kind == "account_use":
+            ruling = Ruling(msgspec.structs.replace(event, decision=_account_use(event)))
+            facts.originals[_claim(event)] = ruling.event
+            return ruling
+        return Ruling(event)  # a question: passes on, behind what it asks about
+
+    def announce(self, decision: Ruling) -> Message:
+        """The event with its decision, to the member's partition."""
+        event = decision.event
+        return Message(ADJUDICATED, part_of(event.member_id), event.member_id.encode(), encode(event))
+
+    async def record(self, tx: Tx, filed: Sequence[Filed[Ruling]]) -> None:
+        """Decisions and accumulators, one statement each."""
+        await self._store.record(tx, filed)
+
+    def _claim(self, event: Event, facts: Facts) -> Ruling:
+        claim, verdict = event.claim, event.verdict
+        if claim is None or verdict is None:
+            raise ValueError("a claim's event carries the claim and eligibility's verdict")
+        version = self._version(event)
+        decision = engine.decide(claim, verdict, version, facts.counters)
+        decided = msgspec.structs.replace(event, decision=decision)
+        facts.originals[_claim(event)] = decided
+        latest_first = decision.outcome == "settled" and version is not None and _latest_first(version)
+        if latest_first:
+            facts.standing.setdefault((event.member_id, decision.period), []).append(_claim(event))
+        return Ruling(decided, facts.counters.take_changes(), latest_first)
+
+    def _reversal(self, event: Event, facts: Facts) -> Ruling:
+        original = facts.originals.get(_claim(event))
+        if original is None or original.decision is None:
+            raise ValueError("a reversal arrived whose claim was never decided here")
+        if original.claim is None:  # an account use: no fund, no accumulator
+            return Ruling(msgspec.structs.replace(event, decision=reversed_(original.decision, {}, {})))
+        standing = facts.standing.get((event.member_id, original.decision.period), [])
+        if _claim(event) in standing:
+            if standing[-1] != _claim(event):
+                institution_id, claim_no = standing[-1]
+                why = reason("later_claim_stands", zh=claim_no, en=f"{claim_no} at {institution_id}")
+                return Ruling(msgspec.structs.replace(event, decision=rejected(why)))
+            standing.pop()
+        decision = engine.reverse(original.claim, original.decision, facts.counters)
+        decided = msgspec.structs.replace(event, claim=original.claim, decision=decision)
+        return Ruling(decided, facts.counters.take_changes())
+
+    def _version(self, event: Event) -> Version | None:
+        assert event.claim is not None
+        assert event.verdict is not None
+        return self._policies.on(event.verdict.region, event.claim.visited_on)
+
+
+def _claim(event: Event) -> ClaimKey:
+    return event.institution_id, event.claim_no
+
+
+def _latest_first(version: Version) -> bool:
+    return version.benefits.reversal.rule == "latest_first"
+
+
+def _account_use(event: Event) -> Decision:
+    """No fund takes part in an account use: its whole amount is the person's own."""
+    if event.verdict is not None and event.verdict.rejection is not None:
+        return rejected(event.verdict.rejection, event.verdict.articles)
+    if event.use is None:
+        raise ValueError("an account use's event carries the use")
+    return Decision(outcome="settled", total=event.use.amount, own_paid=event.use.amount)
