@@ -12,7 +12,7 @@ import msgspec
 
 from shared.errors import Unreadable
 
-MAX_DEPTH: Final = 400  # the same on every machine, whatever its stack: below the interpreter's own limit
+MAX_DEPTH: Final = 300  # the same on every machine, whatever its stack: below the interpreter's own limit
 _LONGEST_INTEGER: Final = 18
 
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from services.intake.strict_json import Numeral
 from shared.money import yuan
 from shared.reasons import Reason, reason
+from shared.strict_json import Numeral
 
 MOST_REASONS: Final = 20
 _LONGEST_QUOTE: Final = 40

@@ -24,11 +24,11 @@ from services.intake.forms import (
     is_identifier,
     written,
 )
-from services.intake.strict_json import canonical, read_object
 from shared.claim import AccountUse, Amounts, Claim, Line, Reversal
 from shared.errors import Unreadable
 from shared.money import half_up
 from shared.reasons import Reason
+from shared.strict_json import canonical, read_object
 
 _PARTS: Final = ("own_paid", "over_limit", "pre_self_pay", "in_scope")
 # A sender's retry makes these anew, so they are no part of the content.
