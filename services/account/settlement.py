@@ -12,16 +12,17 @@ from services.account.journals import Place
 from services.account.ledger import Journal, mirrored
 from services.account.outcomes import outcome_bytes
 from services.account.sums import Sums
+from services.account.use import Permission
 from shared.claim import AccountUse, Claim
 from shared.events import REJECTED, SETTLED, Decision, Event, Verdict
 from shared.identity import part_of
 from shared.outcome import decode
 from shared.reasons import Reason, reason
 
-UseRule = Callable[[AccountUse, Verdict], Reason | None]  # why the account may not pay for it
+UseRule = Callable[[AccountUse, Verdict], Permission]
 
 
-def settle(event: Event, facts: Facts, refusal: UseRule) -> Settlement | None:
+def settle(event: Event, facts: Facts, may_pay: UseRule) -> Settlement | None:
     """Decides one event. None: it was decided before, or asks for an outcome that is still to come.
 
     Raises LookupError for a reversal of what was never decided, ValueError for amounts that do not add up.
@@ -33,7 +34,7 @@ def settle(event: Event, facts: Facts, refusal: UseRule) -> Settlement | None:
     elif event.kind == "reversal":
         settlement = _reverse(event, facts)
     elif event.kind == "account_use":
-        settlement = _settle_use(event, facts, refusal)
+        settlement = _settle_use(event, facts, may_pay)
     else:
         settlement = _settle_claim(event, facts)
     if settlement is not None:
@@ -84,20 +85,26 @@ def _claim_reasons(claim: Claim, verdict: Verdict, decision: Decision) -> tuple[
     return tuple(said.values())
 
 
-def _settle_use(event: Event, facts: Facts, refusal: UseRule) -> Settlement:
+def _settle_use(event: Event, facts: Facts, may_pay: UseRule) -> Settlement:
     use, verdict, decision = event.use, event.verdict, event.decision
     if use is None or verdict is None or decision is None:
         raise ValueError("an account use comes with its verdict and its decision")
     if decision.outcome == "rejected":
         return _reject(event, facts, decision)
-    refused = refusal(use, verdict)
-    if refused is not None:
-        policy = decision.policy or verdict.policy
-        return _reject(event, facts, Decision(outcome="rejected", reasons=(refused,), policy=policy))
+    permission = may_pay(use, verdict)
+    refusal = permission.refusal
+    ruling = Decision(
+        outcome="settled" if refusal is None else "rejected",
+        reasons=() if refusal is None else (refusal,),
+        policy=verdict.policy,
+        articles=permission.articles,
+    )
+    if refusal is not None:
+        return _reject(event, facts, ruling)
     share = sums.pay(use.amount, facts.balances.get(event.member_id, 0), 0)
     place = Place(verdict.region, verdict.care_region, event.institution_id)
     amounts = sums.of_purchase(use.amount, share)
-    return _book(event, facts, decision, _Booking(amounts, "", place, decision.reasons))
+    return _book(event, facts, ruling, _Booking(amounts, "", place, ()))
 
 
 def _reverse(event: Event, facts: Facts) -> Settlement:
@@ -111,8 +118,8 @@ def _reverse(event: Event, facts: Facts) -> Settlement:
     if decision.outcome == "rejected":  # a later claim stands: this one stays as it is
         return _reject(event, facts, decision)
     if original.outcome == "rejected":  # perhaps by account alone, so that adjudication does not know
-        reasons = decode(original.value).reasons
-        decision = Decision(outcome="reversed", reasons=reasons, policy=decision.policy)
+        first = decode(original.value)
+        decision = Decision(outcome="reversed", reasons=first.reasons, policy=first.policy, articles=first.articles)
     amounts = original.sums.negated()
     if (decision.total, decision.fund_total) != (amounts.total, amounts.fund_total):
         raise ValueError("adjudication takes back other amounts than were settled")

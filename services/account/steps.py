@@ -9,13 +9,12 @@ from services.account import credits as crediting
 from services.account.answer import Facts, Settlement, accounts_wanted, keys_wanted
 from services.account.settlement import settle
 from services.account.store import Store
-from services.account.use import refusal
+from services.account.use import Permission, permission
 from shared.claim import AccountUse
 from shared.errors import Unreadable
 from shared.events import ADJUDICATED, Event, Verdict, decode
 from shared.identity import claim_key
 from shared.policy import Policies
-from shared.reasons import Reason
 from shared.register import AccountCredit, read
 from shared.runtime.step import Filed, Message, Record, Tx
 
@@ -59,11 +58,11 @@ class AccountStep:
 
     def decide(self, event: Event, facts: Facts) -> Settlement | None:
         """See ``settlement.settle``."""
-        return settle(event, facts, self._refusal)
+        return settle(event, facts, self._may_pay)
 
-    def _refusal(self, use: AccountUse, verdict: Verdict) -> Reason | None:
+    def _may_pay(self, use: AccountUse, verdict: Verdict) -> Permission:
         version = self._policies.on(verdict.region, use.used_on)
-        return refusal(use, verdict, version.account if version else None)
+        return permission(use, verdict, version.account if version else None)
 
     def announce(self, decision: Settlement) -> Message:
         """The outcome, to the world."""

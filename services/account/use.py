@@ -1,6 +1,6 @@
 """Whether a personal account may pay for something: who, for what, where (policy.md, section 4). Pure."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from shared.claim import AccountUse
 from shared.events import Verdict
@@ -18,14 +18,28 @@ _PERSONS: Final = {
 }
 
 
-def refusal(use: AccountUse, verdict: Verdict, account: Account | None) -> Reason | None:
-    """Why the account may not pay; None if it may. ``account``: the rules in force, None without any."""
+class Permission(NamedTuple):
+    """Whether an account may pay: why not, or None; by which articles."""
+
+    refusal: Reason | None
+    articles: tuple[str, ...] = ()
+
+
+def permission(use: AccountUse, verdict: Verdict, account: Account | None) -> Permission:
+    """Whether the account may pay for a purchase. ``account``: the rules in force, None without any."""
     if account is None:
-        return reason("policy_not_in_force", field="used_at")
+        return Permission(reason("policy_not_in_force", field="used_at"))
     rule = account.rule(use.purpose)
-    if rule is None or rule.word == "never":
-        cited = rule or account.otherwise
-        return reason("account_use_not_allowed", article=cited.article if cited else None, field="purpose")
+    cited = rule or account.otherwise
+    articles = (cited.article,) if cited else ()
+    if rule is None:
+        return Permission(reason("account_use_not_allowed", article=articles[0] if articles else None, field="purpose"), articles)
+    return Permission(_refusal(use, verdict, rule), articles)
+
+
+def _refusal(use: AccountUse, verdict: Verdict, rule: Use) -> Reason | None:
+    if rule.word == "never":
+        return reason("account_use_not_allowed", article=rule.article, field="purpose")
     if rule.word == "exploratory":
         zh, en = "条文为探索事项，本地尚未开通", "the article only explores this; it is not switched on here"
         return reason("account_use_not_allowed", article=rule.article, field="purpose", zh=zh, en=en)
