@@ -49,9 +49,9 @@ class RegisterStep:
         """The record as it is."""
         return event
 
-    def announce(self, _decision: RegisterRecord) -> None:
+    def announce(self, _decision: RegisterRecord) -> Message | None:
         """Nobody needs to know."""
-        return
+        return None
 
     async def record(self, tx: Tx, filed: Sequence[Filed[RegisterRecord]]) -> None:
         """One statement a type."""
@@ -84,6 +84,8 @@ class EligibilityStep:
         """One query a table; filings only where somebody is away from home, items only where a bill has lines."""
         claims = [event.claim for event in batch if event.claim is not None]
         uses = [event.use for event in batch if event.use is not None]
+        if not claims and not uses:
+            return Register()
         patients = _distinct(claim.member_id for claim in claims)
         payers = (claim.family_payer for claim in claims)
         members = await self._store.members(tx, _distinct([*patients, *payers, *(use.member_id for use in uses)]))
