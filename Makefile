@@ -20,7 +20,7 @@ test: setup ## all tests, on servers and data of their own
 lint: setup ## ruff, mypy, import-linter
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	.venv/bin/mypy
+	MYPYPATH=tests .venv/bin/mypy services shared deploy tests
 	.venv/bin/lint-imports
 
 bench: setup ## the benchmark

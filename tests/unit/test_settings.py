@@ -1,0 +1,111 @@
+"""Where the servers are, and what else a deployment varies: the environment first, then the local servers."""
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from shared.errors import ServerMissing, UsageError
+from shared.runtime.settings import Settings, home_directory, policies_directory
+
+LOCAL = {"kafka": "127.0.0.1:1", "postgres": "postgresql://local/gongji", "redis": "redis://local/0"}
+RUNNING = {"kafka": 11, "postgres": 12, "redis": 13}
+GIVEN = {"GONGJI_KAFKA": "k:9092", "GONGJI_POSTGRES": "postgresql://given/gongji", "GONGJI_REDIS": "redis://given/0"}
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in (
+        *GIVEN,
+        "GONGJI_PARTITIONS",
+        "GONGJI_BATCH_MAX",
+        "GONGJI_POLICIES",
+        "GONGJI_PARAMETERS",
+        "GONGJI_IDENTITY_SECRET",
+    ):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("GONGJI_HOME", str(tmp_path))
+    return tmp_path
+
+
+def write_state(home: Path, pids: dict[str, int]) -> None:
+    (home / "servers.json").write_text(json.dumps({**LOCAL, "pids": pids}))
+
+
+def test_local_servers_are_used_when_the_environment_names_none(home: Path) -> None:
+    write_state(home, RUNNING)
+    settings = Settings.load()
+    assert (settings.kafka, settings.postgres, settings.redis) == tuple(LOCAL.values())
+
+
+def test_the_environment_goes_before_the_local_servers(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_state(home, RUNNING)
+    monkeypatch.setenv("GONGJI_KAFKA", "elsewhere:9092")
+    settings = Settings.load()
+    assert (settings.kafka, settings.redis) == ("elsewhere:9092", LOCAL["redis"])
+
+
+@pytest.mark.parametrize("server", ["kafka", "postgres", "redis"])
+@pytest.mark.parametrize("known", [True, False])
+def test_a_server_that_is_nowhere_or_stopped_is_named_with_the_remedy(
+    home: Path, monkeypatch: pytest.MonkeyPatch, server: str, known: bool
+) -> None:
+    if known:
+        write_state(home, {**RUNNING, server: 0})
+    else:
+        for name in set(GIVEN) - {f"GONGJI_{server.upper()}"}:
+            monkeypatch.setenv(name, GIVEN[name])
+    with pytest.raises(ServerMissing, match=f"gongji servers up.*GONGJI_{server.upper()}") as raised:
+        Settings.load()
+    assert raised.value.server == server
+
+
+@pytest.fixture
+def given(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in GIVEN.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.usefixtures("given")
+def test_what_is_not_given_has_its_default(home: Path) -> None:
+    settings = Settings.load()
+    assert (settings.partitions, settings.batch_max, settings.parameters) == (8, 500, None)
+    assert settings.home == home
+    assert settings.policies.is_dir()
+
+
+@pytest.mark.usefixtures("given")
+@pytest.mark.parametrize("value", ["0", "-1", "eight", "1.5", "８"])
+@pytest.mark.parametrize("variable", ["GONGJI_PARTITIONS", "GONGJI_BATCH_MAX"])
+def test_a_size_that_is_no_number_above_zero_is_a_usage_error_that_names_the_variable(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(UsageError, match=variable):
+        Settings.load()
+
+
+@pytest.mark.usefixtures("given")
+def test_the_key_of_shown_identities_is_made_once_and_only_its_owner_may_read_it(home: Path) -> None:
+    first, second = Settings.load().identity_secret, Settings.load().identity_secret
+    assert first == second
+    assert len(first) == 32
+    assert stat.S_IMODE((home / "identity.secret").stat().st_mode) == 0o600
+    assert [path.name for path in home.iterdir()] == ["identity.secret"]
+
+
+@pytest.mark.usefixtures("given")
+def test_secrets_do_not_show_when_settings_are_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GONGJI_IDENTITY_SECRET", "very-secret-key")
+    shown = repr(Settings.load())
+    assert "very-secret-key" not in shown
+    assert GIVEN["GONGJI_POSTGRES"] not in shown
+    assert GIVEN["GONGJI_KAFKA"] in shown
+
+
+def test_places_follow_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GONGJI_POLICIES", "/somewhere/packs")
+    assert policies_directory() == Path("/somewhere/packs")
+    monkeypatch.delenv("GONGJI_HOME")
+    assert home_directory() == Path.cwd() / ".gongji"
