@@ -14,7 +14,14 @@ class Fenced(Exception):
 
 
 class Stop(Exception):
-    """The log, the lease or the deployment is not what it was: a person must look. Never guessed around."""
+    """The log, the lease or the deployment is not what it was: a person must look. Never guessed around.
+
+    ``place`` is the (topic, partition) it is about, None when it is about the whole deployment.
+    """
+
+    def __init__(self, why: str, place: tuple[str, int] | None = None) -> None:
+        super().__init__(why)
+        self.place = place
 
 
 class ServerMissing(Exception):

@@ -1,0 +1,98 @@
+"""Redis: a projection of Postgres, versioned, written only after the commit. Losing it costs time, never a fen.
+
+The key carries the database's incarnation, so that a restored or new database never meets another's numbers.
+One script a batch writes each counter only if its version is higher.
+"""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import asyncpg
+import redis.asyncio as redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry as NoRetry
+
+from shared.runtime.lease import Lease
+from shared.runtime.step import Filed
+
+
+class Hot(NamedTuple):
+    """One counter as Redis keeps it: used (fen, or a count), and the version of its row."""
+
+    member_id: str
+    period: str
+    name: str
+    used: int
+    version: int
+
+
+class Projection(Protocol):
+    """What a step shows in Redis."""
+
+    TROUBLE: ClassVar[tuple[type[Exception], ...]]
+
+    def changed(self, filed: Sequence[Filed[Any]]) -> Sequence[Hot]: ...
+    async def reload(self, connection: asyncpg.Connection, lease: Lease) -> Sequence[Hot]: ...
+    async def write(self, rows: Sequence[Hot]) -> None: ...
+
+
+# A field "<period>|<name>" of the member's hash holds "<version>:<used>".
+_WRITE = """
+local written = 0
+for i = 1, #ARGV, 4 do
+    local key = KEYS[1] .. ARGV[i]
+    local there = redis.call('HGET', key, ARGV[i + 1])
+    local version = there and tonumber(string.match(there, '^(%d+):')) or -1
+    if version < tonumber(ARGV[i + 2]) then
+        redis.call('HSET', key, ARGV[i + 1], ARGV[i + 2] .. ':' .. ARGV[i + 3])
+        written = written + 1
+    end
+end
+return written
+"""
+
+
+class Cache:
+    """The hot counters of one deployment."""
+
+    TROUBLE: ClassVar[tuple[type[Exception], ...]] = (RedisError, OSError, TimeoutError)
+
+    def __init__(self, url: str, incarnation: str) -> None:
+        self._redis = redis.Redis.from_url(
+            url, socket_timeout=1.0, socket_connect_timeout=1.0, retry=NoRetry(NoBackoff(), 0), protocol=2
+        )
+        self._prefix = f"gongji:{incarnation}:counters:"
+        self._script = self._redis.register_script(_WRITE)
+
+    async def write(self, rows: Sequence[Hot]) -> None:
+        """Writes counters, each only if its version is higher. Raises one of TROUBLE."""
+        if not rows:
+            return
+        arguments: list[str | int] = []
+        for row in rows:
+            arguments += (row.member_id, f"{row.period}|{row.name}", row.version, row.used)
+        await self._script(keys=[self._prefix], args=arguments)
+
+    async def read(self, member_id: str) -> dict[tuple[str, str], tuple[int, int]]:
+        """A member's counters as Redis has them: (period, name) -> (used, version). Raises one of TROUBLE."""
+        found = await self._redis.hgetall(self._prefix + member_id)
+        counters = {}
+        for name, value in found.items():
+            period, _, counter = name.decode().rpartition("|")
+            version, _, used = value.decode().partition(":")
+            counters[(period, counter)] = (int(used), int(version))
+        return counters
+
+    async def members(self, count: int = 500) -> list[str]:
+        """Some members that are in Redis, for the sweeper and the audit. Raises one of TROUBLE."""
+        _, keys = await self._redis.scan(0, match=self._prefix + "*", count=count)
+        return [key.decode().removeprefix(self._prefix) for key in keys]
+
+    async def forget(self, member_id: str) -> None:
+        """Deletes a member's counters; the next read comes from Postgres. Raises one of TROUBLE."""
+        await self._redis.delete(self._prefix + member_id)
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._redis.aclose()

@@ -1,0 +1,115 @@
+"""Postgres as the loop uses it: one connection a worker, one transaction a batch, errors told by what to do next."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+
+from shared.errors import Retry, ServerMissing
+
+STATEMENT_SECONDS = 60.0
+
+# What one record's content can cause: the batch is bisected to the offender. Everything else is the server's trouble.
+OFFENCES = (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError)
+TROUBLE = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+
+
+class Database:
+    """One connection to Postgres under one role, opened again after trouble.
+
+    ``role`` is ``gongji_service`` for services (cannot change a posting) and ``gongji_ops`` for readers.
+    """
+
+    def __init__(self, dsn: str, *, role: str, name: str) -> None:
+        self._dsn = dsn
+        self._role = role
+        self._name = name
+        self._connection: asyncpg.Connection | None = None
+
+    async def connection(self) -> asyncpg.Connection:
+        """The open connection. Raises Retry while Postgres cannot be reached."""
+        if self._connection is None or self._connection.is_closed():
+            try:
+                self._connection = await asyncio.wait_for(self._open(), STATEMENT_SECONDS)
+            except (asyncpg.PostgresError, OSError, TimeoutError) as trouble:
+                raise Retry(f"Postgres: {trouble}") from trouble
+        return self._connection
+
+    async def _open(self) -> asyncpg.Connection:
+        connection = await asyncpg.connect(
+            self._dsn,
+            server_settings={
+                "application_name": self._name,
+                # Plans for unnest() arrays of varying size: generic plans cost the prototype 75 %.
+                "plan_cache_mode": "force_custom_plan",
+                "lock_timeout": "10s",
+                "idle_in_transaction_session_timeout": "30s",
+                "jit": "off",
+            },
+            command_timeout=STATEMENT_SECONDS,
+        )
+        await connection.execute(f'set role "{self._role}"')
+        return connection
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[asyncpg.Connection]:
+        """One transaction, committed at the end. A failure of the server's becomes Retry and drops the connection.
+
+        After Retry the outcome of a commit is unknown: read the lease, never assume.
+        """
+        connection = await self.connection()
+        try:
+            transaction = connection.transaction()
+            await transaction.start()
+            try:
+                yield connection
+            except BaseException:
+                await asyncio.wait_for(transaction.rollback(), STATEMENT_SECONDS)
+                raise
+            await asyncio.wait_for(transaction.commit(), STATEMENT_SECONDS)
+        except OFFENCES:
+            raise
+        except TROUBLE as trouble:
+            await self.drop()
+            raise Retry(f"Postgres: {type(trouble).__name__}: {trouble}") from trouble
+        except asyncio.CancelledError:
+            await self.drop()
+            raise
+
+    async def drop(self) -> None:
+        """Forgets the connection, whatever state it is in."""
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+
+    async def close(self) -> None:
+        """Closes the connection in good order."""
+        if self._connection is not None and not self._connection.is_closed():
+            await self._connection.close(timeout=5)
+        self._connection = None
+
+
+async def reach(dsn: str) -> None:
+    """Raises ServerMissing unless Postgres answers at this address."""
+    try:
+        connection = await asyncio.wait_for(asyncpg.connect(dsn), 10)
+        await connection.close()
+    except (asyncpg.PostgresError, OSError, TimeoutError) as trouble:
+        raise ServerMissing("postgres", f"{trouble}; start it (gongji servers up) or set GONGJI_POSTGRES") from trouble
+
+
+@asynccontextmanager
+async def reader(dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    """A read-only session of the ops role, for audits, summaries and questions. Raises ServerMissing."""
+    await reach(dsn)
+    connection = await asyncpg.connect(dsn, server_settings={"application_name": "gongji-ops", "jit": "off"})
+    try:
+        await connection.execute('set role "gongji_ops"; set default_transaction_read_only = on')
+        yield connection
+    finally:
+        await connection.close()
+
+
+Row = Any
