@@ -1,13 +1,14 @@
 """What account keeps and what it decides on: answers, settlements, and the facts of a batch. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import msgspec
 
 from services.account.ledger import Journal
 from services.account.sums import NOTHING, Sums
+from shared.calendar import stamp
 from shared.events import Event
 
 Key = tuple[str, str, str, int]  # institution, claim number, kind, revision
@@ -46,6 +47,10 @@ class Facts:
     answers: dict[Key, Answer]
     balances: dict[str, int]
     journal_ids: Iterator[int]
+    stamped: str | None = field(init=False)  # ``now`` as outcomes show it: written once a batch
+
+    def __post_init__(self) -> None:
+        self.stamped = stamp(self.now) if self.now else None
 
 
 def key_of(event: Event) -> Key:

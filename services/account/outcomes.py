@@ -1,12 +1,9 @@
 """The outcome of a decision and its payment, in the bytes that stay for ever (contract.md, section 2)."""
 
-from datetime import datetime
-
 import msgspec
 
 from services.account.journals import Place
 from services.account.sums import NOTHING, Sums
-from shared.calendar import stamp
 from shared.events import Decision, Event
 from shared.money import yuan
 from shared.outcome import Outcome, accumulators, encode
@@ -18,7 +15,7 @@ def outcome_bytes(
     decision: Decision,
     *,
     reasons: tuple[Reason, ...],
-    now: datetime | None,
+    settled_at: str | None,
     sums: Sums = NOTHING,
     balance: int | None = None,
     place: Place | None = None,
@@ -26,7 +23,7 @@ def outcome_bytes(
     """The outcome of a claim, reversal or account use.
 
     ``balance`` (fen, of the member's account after it) and ``place`` are None where nothing is booked. Without a
-    clock (``now`` is None: a replay) the instants are left out.
+    clock (``settled_at`` is None: a replay) the instants are left out.
     """
     purchase = event.kind == "account_use"
     return encode(
@@ -62,8 +59,8 @@ def outcome_bytes(
             insured_region=(place.insured or None) if place else None,
             care_region=(place.care or None) if place else None,
             event_id=event.event_id,
-            accepted_at=event.accepted_at if now else msgspec.UNSET,
-            settled_at=stamp(now) if now else msgspec.UNSET,
+            accepted_at=event.accepted_at if settled_at else msgspec.UNSET,
+            settled_at=settled_at or msgspec.UNSET,
         )
     )
 

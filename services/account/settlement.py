@@ -144,7 +144,7 @@ def _answer_again(event: Event, facts: Facts) -> Settlement | None:
 
 
 def _reject(event: Event, facts: Facts, decision: Decision) -> Settlement:
-    value = outcome_bytes(event, decision, reasons=decision.reasons, now=facts.now)
+    value = outcome_bytes(event, decision, reasons=decision.reasons, settled_at=facts.stamped)
     answer = Answer(key_of(event), event.member_id, "rejected", REJECTED, value, settled_at=facts.now)
     return Settlement(answer, part_of(event.member_id))
 
@@ -158,7 +158,7 @@ def _book(event: Event, facts: Facts, decision: Decision, booking: _Booking) -> 
         facts.balances[member_id] = facts.balances.get(member_id, 0) + amount
     journal = _journal(event, facts, place, booking, moves)
     balance = facts.balances.get(event.member_id, 0)
-    value = outcome_bytes(event, decision, sums=amounts, reasons=reasons, balance=balance, place=place, now=facts.now)
+    value = outcome_bytes(event, decision, sums=amounts, reasons=reasons, balance=balance, place=place, settled_at=facts.stamped)
     answer = Answer(
         key=key_of(event),
         member_id=event.member_id,
