@@ -55,7 +55,7 @@ def log_to_stderr(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json())
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    for chatty in ("aiokafka", "faststream", "uvicorn"):
+    for chatty in ("aiokafka", "alembic", "faststream", "uvicorn"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLogger().level))
 
 

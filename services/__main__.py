@@ -1,0 +1,59 @@
+"""``gongji``: the composition root and the command line (contract.md, section 4).
+
+Exit codes: 0 done; 1 done, and a difference, rejection or breach was found; 2 usage; 3 a needed server is not there.
+"""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from deploy.local.cli import app as servers_app
+from services import serve as serving
+from services.crossregion.cli import app as clearing_app
+from services.pipeline import SERVICES
+from shared.errors import ServerMissing, Stop, UsageError
+
+app = typer.Typer(
+    name="gongji",
+    help="Streaming settlement of outpatient claims of China's employee medical insurance.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(servers_app, name="servers")
+app.add_typer(clearing_app, name="clearing")
+
+
+@app.command()
+def serve(services: Annotated[list[str], typer.Argument(help=f"One or more of {', '.join(SERVICES)}; or all.")]) -> None:
+    """Run services until SIGTERM; `all` runs each as a process and restarts one that dies."""
+    names = list(SERVICES) if services == ["all"] else services
+    unknown = [name for name in names if name not in SERVICES]
+    if unknown:
+        raise UsageError(f"there is no service {unknown[0]!r}; there are {', '.join(SERVICES)}, and all")
+    if len(names) == 1 and services != ["all"]:
+        serving.one(names[0])
+    else:
+        serving.several(names)
+
+
+def main() -> None:
+    """Runs the command line; errors become one message and the contract's exit code."""
+    try:
+        app()
+    except ServerMissing as missing:
+        _end(f"{missing.server}: {missing.remedy}", 3)
+    except UsageError as usage:
+        _end(str(usage), 2)
+    except Stop as stop:
+        _end(str(stop), 1)
+
+
+def _end(message: str, code: int) -> None:
+    print(f"gongji: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

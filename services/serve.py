@@ -1,0 +1,106 @@
+"""``gongji serve``: services as processes. One name runs here; several, or ``all``, each in a process of its own."""
+
+import asyncio
+import contextlib
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import uvloop
+
+from services import pipeline
+from services.adjudication.store import PostgresStore as AdjudicationBooks
+from shared.policy import Policies
+from shared.runtime.cache import Cache
+from shared.runtime.database import Database, reach
+from shared.runtime.service import Service, prepare
+from shared.runtime.settings import Settings
+from shared.runtime.telemetry import log_to_stderr
+
+_DRAIN_SECONDS = 60.0
+_BACKOFF_SECONDS = (0.0, 0.5, 2.0, 5.0)  # after quick deaths in a row
+_QUICK_SECONDS = 10.0
+
+
+def one(name: str) -> None:
+    """Runs one service in this process until SIGTERM. Raises ServerMissing, Stop, UsageError."""
+    settings = Settings.load()
+    log_to_stderr(settings.log_level)
+    policies = Policies.load(settings.policies, settings.parameters)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_one(name, settings, policies))
+
+
+async def _one(name: str, settings: Settings, policies: Policies) -> None:
+    await reach(settings.postgres)
+    cluster_id, incarnation = await prepare(settings)
+    if name == "adjudication":
+        await _keep_packs(settings, policies)
+    cache = Cache(settings.redis, incarnation)
+    wirings = pipeline.wirings(name, policies, cache, _now)
+    try:
+        await Service(name, settings, wirings, cluster_id).run()
+    finally:
+        await cache.close()
+
+
+async def _keep_packs(settings: Settings, policies: Policies) -> None:
+    """Packs are stored by content hash before the first decision rests on them."""
+    database = Database(settings.postgres, role="gongji_service", name="gongji-packs")
+    async with database.transaction() as tx:
+        await AdjudicationBooks().keep_packs(tx, policies.versions)
+    await database.close()
+
+
+def several(names: Sequence[str]) -> None:
+    """Runs each service as a process and restarts one that dies, until SIGTERM. Raises ServerMissing, Stop, UsageError."""
+    settings = Settings.load()
+    Policies.load(settings.policies, settings.parameters)  # a wrong pack is told once, not by every process
+    asyncio.run(_several(names, settings))
+
+
+async def _several(names: Sequence[str], settings: Settings) -> None:
+    await reach(settings.postgres)
+    await prepare(settings)
+    over = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, over.set)
+    async with asyncio.TaskGroup() as group:
+        for name in names:
+            group.create_task(_keep_alive(name, over))
+
+
+async def _keep_alive(name: str, over: asyncio.Event) -> None:
+    quick_deaths = 0
+    while not over.is_set():
+        started = time.monotonic()
+        process = await asyncio.create_subprocess_exec(sys.executable, "-m", "services", "serve", name)
+        died = asyncio.create_task(process.wait())
+        ended = asyncio.create_task(over.wait())
+        await asyncio.wait({died, ended}, return_when=asyncio.FIRST_COMPLETED)
+        if over.is_set():
+            ended.cancel()
+            await _drain(process)
+            return
+        ended.cancel()
+        quick_deaths = quick_deaths + 1 if time.monotonic() - started < _QUICK_SECONDS else 0
+        wait = _BACKOFF_SECONDS[min(quick_deaths, len(_BACKOFF_SECONDS) - 1)]
+        print(f"gongji: {name} died ({process.returncode}); starting it again in {wait:g} s", file=sys.stderr, flush=True)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(over.wait(), max(wait, 0.01))
+
+
+async def _drain(process: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        await asyncio.wait_for(process.wait(), _DRAIN_SECONDS)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
