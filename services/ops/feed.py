@@ -1,0 +1,139 @@
+"""``gongji feed generate | send``: makes a day of claims, and streams feeds into a deployment."""
+
+import asyncio
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, BinaryIO
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from services.ops.barrier import Barrier
+from services.ops.generate import generate as generate_day
+from services.ops.send import Feeder, Numbered, Sending, Sent
+from shared.errors import ServerMissing, Stop, UsageError
+from shared.runtime.database import Database
+from shared.runtime.settings import Settings, policies_directory
+
+app = typer.Typer(name="feed", help="Make feeds and send them.", no_args_is_help=True)
+
+_FAULTS_SHOWN = 20
+
+
+@app.command()
+def generate(
+    claims: Annotated[int, typer.Option(min=1, help="Claim numbers; repeats, reversals and the like come on top.")] = 20_000,
+    members: Annotated[int | None, typer.Option(min=1, help="A quarter of the claims unless given.")] = None,
+    regions: Annotated[list[str] | None, typer.Option(help="Division codes, with commas; all that have a pack.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed, the same feed.")] = 1,
+    *,
+    broken: Annotated[bool, typer.Option("--broken", help="Also lines that nobody can read.")] = False,
+) -> None:
+    """Print a day of claims as NDJSON, its register first."""
+    try:
+        codes = _regions(regions)
+    except UsageError as fault:
+        _say(str(fault))
+        raise typer.Exit(2) from fault
+    encode = msgspec.json.encode
+    out = sys.stdout.buffer
+    try:
+        for line in generate_day(claims, max(members or claims // 4, len(codes)), codes, seed, broken=broken):
+            out.write((line if isinstance(line, bytes) else encode(line)) + b"\n")
+        out.flush()
+    except BrokenPipeError:  # the reader has had enough
+        sys.stderr.close()
+
+
+@app.command()
+def send(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="NDJSON files; - for standard input.")],
+    rate: Annotated[float | None, typer.Option(min=0.1, help="Submissions a second; as fast as it goes unless given.")] = None,
+    *,
+    wait: Annotated[bool, typer.Option("--wait", help="Until every record has its outcome.")] = False,
+) -> None:
+    """Stream feeds into intake, register lines applied by every consumer before the claims after them."""
+    try:
+        began = time.monotonic()
+        sent = asyncio.run(_send(Settings.load(), files, rate=rate, wait=wait))
+    except UsageError as fault:
+        _say(str(fault))
+        raise typer.Exit(2) from fault
+    except (ServerMissing, Stop) as missing:
+        _say(str(missing))
+        raise typer.Exit(3 if isinstance(missing, ServerMissing) else 1) from missing
+    for place, what in sent.faults[:_FAULTS_SHOWN]:
+        _say(f"{place}: {what}")
+    if len(sent.faults) > _FAULTS_SHOWN:
+        _say(f"and {len(sent.faults) - _FAULTS_SHOWN} more lines that cannot be taken")
+    _say(f"sent {sent.register} register lines, {sent.submitted} submissions in {time.monotonic() - began:.1f} s")
+    if sent.too_large:
+        raise typer.Exit(1)
+
+
+def _regions(given: Sequence[str] | None) -> list[str]:
+    """The regions asked for, or those that have a pack. Raises UsageError."""
+    if given is None:
+        codes = sorted(path.name[:6] for path in policies_directory().glob("[0-9]*-*.yaml"))
+        if not codes:
+            raise UsageError(f"no policy pack in {policies_directory()}: name the regions with --regions")
+        return codes
+    codes = [code for one in given for code in one.split(",")]
+    for code in codes:
+        if not (len(code) == 6 and code.isascii() and code.isdecimal()):
+            raise UsageError(f"--regions: {code!r} is no division code of six digits")
+    return list(dict.fromkeys(codes))
+
+
+async def _send(settings: Settings, files: Sequence[Path], *, rate: float | None, wait: bool) -> Sent:
+    from shared.runtime.service import prepare  # noqa: PLC0415 - the shell takes half a second to import
+    from shared.runtime.topics import declared  # noqa: PLC0415
+
+    with ExitStack() as opened, _progress() as progress:
+        streams = [(str(path), _open(path, opened)) for path in files]
+        await prepare(settings)
+        sizes = [path.stat().st_size if path.is_file() else 0 for path in files]
+        task = progress.add_task("sending", total=sum(sizes) if all(sizes) else None)
+        database = Database(settings.postgres, role="gongji_ops", name="gongji-feed")
+        partitions = {name: topic.partitions for name, topic in declared(settings.partitions).items()}
+        async with Feeder(settings.kafka, partitions) as feeder:
+            barrier = Barrier(database, feeder.ends_of, lambda what: progress.update(task, description=f"waiting for {what}"))
+            sending = Sending(
+                feeder, barrier, rate=rate, advance=lambda size: progress.update(task, advance=size, description="sending")
+            )
+            try:
+                return await sending.run(_lines(streams), wait=wait)
+            finally:
+                await database.close()
+
+
+def _open(path: Path, opened: ExitStack) -> BinaryIO:
+    if str(path) == "-":
+        return sys.stdin.buffer
+    try:
+        return opened.enter_context(path.open("rb"))
+    except OSError as fault:
+        raise UsageError(f"{path}: {fault.strerror}; give an NDJSON file, or - for standard input") from fault
+
+
+def _lines(streams: Sequence[tuple[str, BinaryIO]]) -> Iterator[Numbered]:
+    for name, stream in streams:
+        for number, line in enumerate(stream, 1):
+            yield name, number, line
+
+
+def _progress() -> Progress:
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(),
+        console=console, transient=True, disable=not console.is_terminal,
+    )  # fmt: skip
+
+
+def _say(text: str) -> None:
+    Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(text)
