@@ -34,7 +34,7 @@ IDENTITIES: Final[dict[type[Any], Callable[[Any], Any]]] = {
 
 
 class Store(Protocol):
-    """The rows of the register, whatever keeps them."""
+    """The rows of the register, whatever keeps them. Nobody is asked for twice in one call."""
 
     async def members(self, tx: Tx, member_ids: Sequence[str]) -> list[Member]:
         """Every row of these members."""
@@ -115,35 +115,61 @@ def _grants(text: str) -> tuple[Grant, ...]:
     return () if text == "[]" else msgspec.json.decode(text, type=tuple[Grant, ...])
 
 
+# ``offset 0`` keeps each lookup to itself, so that it goes by the key also on a table filled a moment ago: without
+# statistics Postgres would read the whole register for every batch.
 _MEMBERS: Final = """
-select member_id, region, status, employment, sector, valid_from, covered_to, paid_through, contribution_base,
+select found.member_id, region, status, employment, sector, valid_from, covered_to, paid_through, contribution_base,
        supplements, qualifications
-from eligibility.member where member_id = any($1::text[])
+from unnest($1::text[]) as asked (member_id)
+cross join lateral (
+    select * from eligibility.member as kept where kept.member_id = asked.member_id offset 0
+) as found
 """
 _INSTITUTIONS: Final = """
+with named as (
+    select found.* from unnest($1::text[]) as asked (institution_id)
+    cross join lateral (
+        select * from eligibility.institution as kept where kept.institution_id = asked.institution_id offset 0
+    ) as found
+), hosts as (
+    select found.* from (select distinct host_institution_id from named) as asked
+    cross join lateral (
+        select * from eligibility.institution as kept where kept.institution_id = asked.host_institution_id offset 0
+    ) as found
+), both_of_them as (select * from named union select * from hosts)
 select institution_id, region, kind, level, designated_from, pooled_outpatient, networked, designated_to,
        host_institution_id
-from eligibility.institution
-where institution_id = any($1::text[])
-   or institution_id in (select host_institution_id from eligibility.institution where institution_id = any($1::text[]))
+from both_of_them
 """
 _LINKS: Final = """
-select holder_id, beneficiary_id, relation, authorized_from, authorized_to
-from eligibility.family_link
-where (holder_id, beneficiary_id) in (select * from unnest($1::text[], $2::text[]))
+select found.holder_id, found.beneficiary_id, relation, authorized_from, authorized_to
+from unnest($1::text[], $2::text[]) as asked (holder_id, beneficiary_id)
+cross join lateral (
+    select * from eligibility.family_link as kept
+    where kept.holder_id = asked.holder_id and kept.beneficiary_id = asked.beneficiary_id offset 0
+) as found
 """
 _FILINGS: Final = """
-select member_id, care_region, kind, valid_from, valid_to, institution_id
-from eligibility.remote_filing where member_id = any($1::text[])
+select found.member_id, care_region, kind, valid_from, valid_to, institution_id
+from unnest($1::text[]) as asked (member_id)
+cross join lateral (
+    select * from eligibility.remote_filing as kept where kept.member_id = asked.member_id offset 0
+) as found
 """
 _STAYS: Final = """
-select member_id, institution_id, admitted_on, discharged_on
-from eligibility.inpatient_stay where member_id = any($1::text[])
+select found.member_id, institution_id, admitted_on, discharged_on
+from unnest($1::text[]) as asked (member_id)
+cross join lateral (
+    select * from eligibility.inpatient_stay as kept where kept.member_id = asked.member_id offset 0
+) as found
 """
 _ITEMS: Final = """
-select region, code, name, category, pre_self_pay_ratio, valid_from, valid_to, price_limit
-from eligibility.catalogue_item
-where (region, code) in (select * from unnest($1::text[], $2::text[]))
+select found.region, found.code, name, category, pre_self_pay_ratio, valid_from, valid_to, price_limit
+from unnest($1::text[], $2::text[]) as asked (region, code)
+cross join lateral (
+    select * from eligibility.catalogue_item as kept
+    where kept.region = asked.region and kept.code = asked.code offset 0
+) as found
 """
 
 _KEEP: Final[dict[type[Any], str]] = {

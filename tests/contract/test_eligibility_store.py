@@ -62,7 +62,7 @@ async def test_a_member_comes_back_as_he_was_kept(shelf: Shelf) -> None:
 async def test_a_history_comes_back_whole_and_nobody_elses(shelf: Shelf) -> None:
     early, late = member(CANGZHOU, since="2020-01-01"), member(SHIYAN, since="2023-01-01", status="retired")
     await shelf.keep(late, member(CANGZHOU, "N"), early)
-    found = await shelf.store.members(shelf.tx, ["M", "Q", "M"])
+    found = await shelf.store.members(shelf.tx, ["M", "Q"])
     assert sorted(found, key=attrgetter("valid_from")) == [early, late]
 
 
