@@ -21,7 +21,7 @@ lint: setup ## ruff, mypy, import-linter
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	MYPYPATH=tests .venv/bin/mypy services shared deploy tests
-	.venv/bin/lint-imports
+	.venv/bin/lint-imports --no-logo
 
 bench: setup ## the benchmark
 	@.venv/bin/gongji bench $(ARGS)

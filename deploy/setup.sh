@@ -41,6 +41,8 @@ is_stamped() { [ "$(cat "$1/.stamp" 2>/dev/null)" = "$2" ]; }
 stamp() { printf '%s' "$2" >"$1/.stamp"; }
 digest() { cat "$@" | sha256sum | cut -d' ' -f1; }
 
+quietly() { said=$("$@" 2>&1 </dev/null) || { printf '%s\n' "$said" >&2; exit 1; }; }
+
 as_root() {
     if [ "$(id -u)" = 0 ]; then env DEBIAN_FRONTEND=noninteractive "$@"
     else sudo env DEBIAN_FRONTEND=noninteractive "$@"; fi
@@ -86,15 +88,15 @@ fi
 
 if ! is_stamped "$venv" "$venv_stamp"; then
     say "Python packages, from deploy/requirements.lock"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r deploy/requirements.lock
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+    quietly "$venv/bin/python" -m pip install --disable-pip-version-check --require-hashes -r deploy/requirements.lock
+    quietly "$venv/bin/python" -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
+    quietly "$venv/bin/python" -m pip check # a dependency that the lock does not know yet
     stamp "$venv" "$venv_stamp"
 fi
 
 if ! is_stamped "$jars" "$jars_stamp"; then
     say "Kafka's jars, by Maven"
     rm -rf "$jars"
-    said=$(mvn -B -q -f deploy/local/kafka/pom.xml dependency:copy-dependencies 2>&1 </dev/null) ||
-        { printf '%s\n' "$said" >&2; exit 1; }
+    quietly mvn -B -q -f deploy/local/kafka/pom.xml dependency:copy-dependencies
     stamp "$jars" "$jars_stamp"
 fi

@@ -1,6 +1,8 @@
 """`gongji servers up | down | status`: the local servers from the command line."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Annotated
 
@@ -9,31 +11,28 @@ from rich.console import Console
 
 from deploy.local import servers
 from deploy.local.servers import Addresses
-from shared.errors import ServerMissing
+from shared.errors import ServerMissing, UsageError
 from shared.runtime.settings import home_directory
 
 app = typer.Typer(name="servers", help="The local Kafka, Postgres and Redis.", no_args_is_help=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print addresses and pids as one JSON object.")]
 
-_NOT_THERE = 3  # the exit code of every command that misses a server
+_USAGE, _NOT_THERE = 2, 3  # exit codes of every command
 
 
 @app.command()
 def up(*, as_json: Json = False) -> None:
     """Start what is not running, on its own data and ports; return when all three answer."""
-    try:
-        addresses = servers.up(home_directory())
-    except ServerMissing as missing:
-        _say(str(missing))
-        raise typer.Exit(_NOT_THERE) from missing
-    _show(addresses, as_json=as_json)
+    with _exit_codes():
+        _show(servers.up(home_directory()), as_json=as_json)
 
 
 @app.command()
 def down() -> None:
     """Stop what is running; data and ports stay for the next `up`."""
-    servers.down(home_directory())
+    with _exit_codes():
+        servers.down(home_directory())
     _say("stopped")
 
 
@@ -48,6 +47,16 @@ def status(*, as_json: Json = False) -> None:
     if addresses.dead:
         _say(f"not running: {', '.join(addresses.dead)}; `gongji servers up` starts them on the same data")
         raise typer.Exit(_NOT_THERE)
+
+
+@contextmanager
+def _exit_codes() -> Iterator[None]:
+    """Failures as one message and the exit code of contract.md, section 4."""
+    try:
+        yield
+    except (ServerMissing, UsageError) as failure:
+        _say(str(failure))
+        raise typer.Exit(_NOT_THERE if isinstance(failure, ServerMissing) else _USAGE) from failure
 
 
 def _show(addresses: Addresses, *, as_json: bool) -> None:

@@ -25,7 +25,7 @@ from deploy.local.broker import Broker
 from deploy.local.cache import Cache
 from deploy.local.database import Database
 from deploy.local.process import becomes_free, free_port, last_lines
-from shared.errors import ServerMissing
+from shared.errors import ServerMissing, UsageError
 
 Server = Broker | Database | Cache
 
@@ -55,7 +55,7 @@ class Addresses:
 def up(home: Path) -> Addresses:
     """Starts what is not running, on its own data and port, and returns when all three answer.
 
-    Raises ServerMissing for a program that is not installed, or for a server that does not come up (with the
+    Raises UsageError for a home of another user, ServerMissing for a program that is not installed, or for a server that does not come up (with the
     end of its log).
     """
     home = home.resolve()
@@ -182,8 +182,11 @@ def _write_state(home: Path, addresses: Addresses) -> None:
 @contextmanager
 def _alone(home: Path) -> Iterator[None]:
     """One command at a time for a home: a second one waits."""
-    home.mkdir(parents=True, exist_ok=True)
-    handle = os.open(home / "servers.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        handle = os.open(home / "servers.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except PermissionError as error:
+        raise UsageError(f"{home} belongs to another user; name a directory of your own in GONGJI_HOME") from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

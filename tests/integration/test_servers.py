@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
+import asyncpg
 import psycopg
 import pytest
 import redis
@@ -21,11 +22,12 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from servers import LocalServers
 from typer.testing import CliRunner
 
-from deploy.local import servers
+from deploy.local import servers as local_servers
 from deploy.local.cache import Cache
 from deploy.local.cli import app
 from deploy.local.database import ELSEWHERE, Database
 from deploy.local.process import becomes_free, free_port
+from deploy.local.servers import Addresses
 from shared.errors import ServerMissing
 
 NAMES = ("kafka", "postgres", "redis")
@@ -73,7 +75,7 @@ def test_status_and_the_state_file_agree_and_only_the_owner_may_read_it(local: L
     state = local.home / "servers.json"
     assert stat.S_IMODE(state.stat().st_mode) == 0o600
     kept = json.loads(state.read_text())
-    assert servers.status(local.home) == servers.Addresses(**kept)
+    assert local_servers.status(local.home) == Addresses(**kept)
 
 
 def test_all_listen_on_loopback_only(local: LocalServers) -> None:
@@ -142,7 +144,7 @@ async def test_a_killed_server_comes_up_again_on_its_data_and_port(local: LocalS
     before = local.addresses
 
     local.kill(name)
-    seen = servers.status(local.home)
+    seen = local_servers.status(local.home)
     assert seen is not None
     assert seen.dead == [name]
 
@@ -169,16 +171,16 @@ def test_a_postmaster_killed_under_a_busy_session_comes_up_again(local: LocalSer
 
 
 def test_commands_at_the_same_time_start_each_server_once(local: LocalServers) -> None:
-    servers.down(local.home)
+    local_servers.down(local.home)
     with ThreadPoolExecutor(3) as at_once:
-        answers = set(map(str, at_once.map(lambda _: servers.up(local.home), range(3))))
+        answers = set(map(str, at_once.map(lambda _: local_servers.up(local.home), range(3))))
     assert len(answers) == 1
 
 
 def test_a_frozen_server_can_be_stopped(local: LocalServers) -> None:
     local.kill("redis", signal.SIGSTOP)
-    servers.down(local.home)
-    seen = servers.status(local.home)
+    local_servers.down(local.home)
+    seen = local_servers.status(local.home)
     assert seen is not None
     assert seen.dead == list(NAMES)
 
@@ -188,9 +190,9 @@ def test_a_pid_in_the_state_file_that_is_a_stranger_now_is_never_killed(local: L
         state = json.loads((local.home / "servers.json").read_text())
         state["pids"] = dict.fromkeys(NAMES, stranger.pid)
         (local.home / "servers.json").write_text(json.dumps(state))
-        servers.down(local.home)
+        local_servers.down(local.home)
         assert stranger.poll() is None
-        seen = servers.status(local.home)
+        seen = local_servers.status(local.home)
         assert seen is not None
         assert seen.dead == list(NAMES)
         stranger.terminate()
@@ -254,7 +256,7 @@ def test_root_may_have_its_home_where_postgres_may_not_enter(tmp_path: Path) -> 
     place.mkdir()
     database = Database(place)
     try:
-        servers._ensure(database)
+        local_servers._ensure(database)
         assert database.data.is_relative_to(ELSEWHERE)
         assert database.data.parent.exists()
     finally:
@@ -302,7 +304,7 @@ def test_what_a_killed_test_run_left_behind_is_swept_by_the_next_and_what_is_in_
     monkeypatch.setattr(fixtures, "_HOMES", tmp_path)
     left_behind = tmp_path / "1-abcdef"
     redis_alone = Cache(left_behind / "servers" / "redis")
-    servers._ensure(redis_alone)
+    local_servers._ensure(redis_alone)
     assert redis_alone.process.pid()
     with fixtures._own_home() as first:
         assert not left_behind.exists()
@@ -312,3 +314,30 @@ def test_what_a_killed_test_run_left_behind_is_swept_by_the_next_and_what_is_in_
             assert second.exists()
     assert not first.exists()
     assert not second.exists()
+
+
+async def test_the_servers_of_the_run_are_three_that_answer_and_a_database_of_ones_own(
+    servers: Addresses, fresh_database: str, environment: dict[str, str]
+) -> None:
+    assert fresh_database != servers.postgres
+    assert environment["GONGJI_POSTGRES"] == fresh_database
+    connection = await asyncpg.connect(fresh_database)  # the services' driver reads the DSN too
+    await connection.execute("create table mine (answer int)")
+    await connection.close()
+    with psycopg.connect(servers.postgres) as owner:
+        assert owner.execute("select count(*) from pg_tables where tablename = 'mine'").fetchone() == (0,)
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers.kafka)
+    await admin.start()
+    assert (await admin.describe_cluster())["brokers"]
+    await admin.close()
+    with redis.Redis.from_url(servers.redis) as client:
+        assert client.ping()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_home_of_another_user_is_a_usage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tmp_path.chmod(0o500)
+    monkeypatch.setenv("GONGJI_HOME", str(tmp_path / "home"))
+    result = command.invoke(app, ["up"])
+    assert result.exit_code == 2
+    assert "GONGJI_HOME" in result.stderr
