@@ -55,8 +55,8 @@ class Addresses:
 def up(home: Path) -> Addresses:
     """Starts what is not running, on its own data and port, and returns when all three answer.
 
-    Raises UsageError for a home of another user, ServerMissing for a program that is not installed, or for a server that does not come up (with the
-    end of its log).
+    Raises UsageError for a home of another user, ServerMissing for a program that is not installed or a server that does not come
+    up (with the end of its log).
     """
     home = home.resolve()
     with _alone(home), ThreadPoolExecutor(max_workers=3) as at_once:
