@@ -1,0 +1,190 @@
+"""What the engine answers where no money flows, which level a place counts as, and what a trace says."""
+
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import pytest
+from adjudication_cases import (
+    BAZHONG,
+    CANGZHOU,
+    KASHGAR,
+    PACKS,
+    POLICIES,
+    SHIYAN,
+    ZHANJIANG,
+    Bench,
+    amounts,
+    claim,
+    claimed,
+    facts,
+    reversed_,
+    verdict,
+)
+
+from services.adjudication import engine
+from services.adjudication.counters import Counter, CounterKey, Counters
+from services.adjudication.rulebook import Rulebook
+from shared.events import Verdict
+from shared.policy import Policies, Version
+from shared.reasons import reason
+
+DAY = date(2023, 5, 1)
+
+
+def version(region: str, day: date = DAY) -> Version:
+    found = POLICIES.on(region, day)
+    assert found is not None
+    return found
+
+
+def test_a_verdict_that_rejects_is_carried_as_a_rejection_that_books_nothing() -> None:
+    why = reason("unknown_member")
+    told, said = claim("C1", 10_000), Verdict(region="", rejection=why)
+    decision = engine.decide(told, said, None, Counters())
+    assert (decision.outcome, decision.reasons, decision.total, decision.before) == ("rejected", (why,), 0, {})
+    assert engine.counter_keys(told, said, None) == ()
+
+
+def test_a_closed_fund_settles_without_funds_and_no_accumulator_moves() -> None:
+    why = (reason("inpatient_stay", article="653100:15"), reason("remote_not_filed", article="653100:21"))
+    counters = Counters()
+    said = verdict(KASHGAR, supplements=("veteran_1_6",), fund_closed=why)
+    decision = engine.decide(claim("C1", 10_000), said, version(KASHGAR), counters)
+    assert (decision.outcome, decision.reasons, decision.total, decision.fund_total) == ("settled", why, 10_000, 0)
+    assert counters.take_changes() == ()
+    assert engine.counter_keys(claim("C1", 10_000), said, version(KASHGAR)) == ()
+
+
+@pytest.mark.parametrize(
+    ("region", "benefit", "names"),
+    [
+        (CANGZHOU, "hypertension", "benefits.hypertension"),
+        (ZHANJIANG, "maternity", "benefits.maternity"),
+        (CANGZHOU, "period", "benefits.period"),
+        (SHIYAN, "chronic:M1", "chronic:M1.ratio"),
+        (SHIYAN, "special_drug:D1", "special_drug:D1.ratio"),
+        (KASHGAR, "day_surgery", "inpatient_ratio"),
+    ],
+)
+def test_a_benefit_without_figures_is_rejected_naming_what_is_missing(region: str, benefit: str, names: str) -> None:
+    decision = engine.decide(claim("C1", 10_000, benefit=benefit), verdict(region), version(region), Counters())
+    assert decision.outcome == "rejected"
+    [why] = decision.reasons
+    assert why.code == "benefit_not_configured"
+    assert names in why.zh
+    assert names in why.en
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a claim comes from, and the level it counts as."""
+
+    region: str
+    kind: str
+    level: str
+    expected: str
+    prescriber: str | None = None
+    host: str | None = None
+
+
+PLACES = [
+    Place(CANGZHOU, "hospital", "3", "3"),
+    Place(CANGZHOU, "hospital", "none", "1"),
+    Place(CANGZHOU, "pharmacy", "none", "3", prescriber="3"),
+    Place(CANGZHOU, "internet", "none", "2", host="2"),
+    Place(ZHANJIANG, "hospital", "none", "1"),
+    Place(BAZHONG, "hospital", "none", "2"),
+    Place(BAZHONG, "pharmacy", "none", "pharmacy", prescriber="3"),
+    Place(KASHGAR, "village", "none", "1"),
+    Place(KASHGAR, "pharmacy", "none", "2", prescriber="3"),
+    Place(KASHGAR, "internet", "3", "1", host="none"),
+    Place(SHIYAN, "community", "none", "1"),
+    Place(SHIYAN, "pharmacy", "2", "1", prescriber="1"),
+]
+
+
+@pytest.mark.parametrize("case", PLACES, ids=str)
+def test_a_place_counts_as_the_level_its_city_says(case: Place) -> None:
+    said = verdict(
+        case.region,
+        level=case.level,
+        kind=case.kind,
+        prescriber=None if case.prescriber is None else facts(case.region, level=case.prescriber),
+        host=None if case.host is None else facts(case.region, level=case.host),
+    )
+    assert Rulebook.of(version(case.region)).place(said) == case.expected
+
+
+@pytest.mark.parametrize(
+    ("region", "day", "period"),
+    [
+        (ZHANJIANG, date(2022, 11, 1), "2022-11/2022-12"),
+        (ZHANJIANG, date(2022, 12, 31), "2022-11/2022-12"),
+        (ZHANJIANG, date(2023, 1, 1), "2023"),
+        (SHIYAN, date(2022, 12, 31), "2022"),
+        (KASHGAR, date(2024, 2, 29), "2024"),
+    ],
+)
+def test_the_period_is_the_calendar_year_or_what_the_text_says(region: str, day: date, period: str) -> None:
+    assert Rulebook.of(version(region, day)).period(day) == period
+
+
+def test_the_amounts_priced_from_lines_come_before_those_of_the_claim() -> None:
+    said = verdict(CANGZHOU, amounts=amounts(30_000, own_paid=20_000))
+    decision = engine.decide(claim("C1", 50_000), said, version(CANGZHOU), Counters())
+    assert (decision.in_scope, decision.own_paid, decision.pooled) == (30_000, 20_000, 10_000)
+
+
+def test_the_trace_says_how_each_amount_came_about() -> None:
+    decision, trace = engine.explain(claim("C1", 30_000), verdict(CANGZHOU), version(CANGZHOU), Counters())
+    assert [(line["step"], line["formula"], line["result"]) for line in trace] == [
+        ("annual_deductible", "min(max(0, 100.00 - 0.00), 300.00)", "100.00"),
+        ("ratio", "200.00 x 50%", "100.00"),
+        ("annual_cap", "min(100.00, max(0, 1200.00 - 0.00))", "100.00"),
+    ]
+    assert decision.articles == ("A:1", "130900:10", "130900:13")
+
+
+def test_a_cap_that_is_given_late_is_no_breach_of_what_was_used_before() -> None:
+    counters = Counters()
+    key = CounterKey("M1", "2023", "pooled.fund")
+    counters.book(key, 5_000, None)
+    counters.book(key, 5_000, 3_000)
+    assert counters[key] == Counter(used=5_000, ceiling=5_000, version=2)
+
+
+def test_made_up_benefit_codes_do_not_fill_the_memory() -> None:
+    rulebook = Rulebook.of(version(CANGZHOU))
+    before = len(rulebook._plans)
+    for number in range(100):
+        engine.decide(claim("C1", 1, benefit=f"chronic:X{number}"), verdict(CANGZHOU), version(CANGZHOU), Counters())
+    assert len(rulebook._plans) == before
+
+
+@pytest.fixture
+def latest_first(tmp_path: Path) -> Policies:
+    text = (PACKS / "130900-cangzhou.yaml").read_text(encoding="utf-8")
+    changed = text.replace("{rule: release, reads: Q9}", "{rule: latest_first, reads: Q9}")
+    assert changed != text
+    (tmp_path / "pack.yaml").write_text(changed, encoding="utf-8")
+    return Policies.load(tmp_path)
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["in one batch", "batch by batch"])
+async def test_where_the_pack_says_latest_first_a_claim_stands_behind_a_later_one(
+    latest_first: Policies, together: bool
+) -> None:
+    bench = Bench(policies=latest_first)
+    events = [
+        claimed(claim("C1", 30_000), verdict(CANGZHOU)),
+        claimed(claim("C2", 30_000), verdict(CANGZHOU)),
+        claimed(claim("C3", 30_000, day=date(2024, 1, 1)), verdict(CANGZHOU)),
+        reversed_("C1"),
+        reversed_("C2"),
+    ]
+    batches = [events] if together else [[event] for event in events]
+    decided = [decision for batch in batches for decision in await bench.decisions(*batch)]
+    assert [decision.outcome for decision in decided] == ["settled", "settled", "settled", "rejected", "reversed"]
+    assert decided[3].reasons[0].code == "later_claim_stands"
+    assert "C2" in decided[3].reasons[0].zh
