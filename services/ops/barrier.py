@@ -32,7 +32,6 @@ class Mark(NamedTuple):
 
     next_offset: int
     unannounced: int
-    stopped: str | None
 
 
 Marks = dict[tuple[str, Place], Mark]
@@ -82,10 +81,14 @@ class Barrier:
 
     async def _until(self, behind: Callable[[Marks], list[tuple[str, Place]]]) -> None:
         seen: Marks | None = None
+        missing = ServerMissing("postgres", "start it with `gongji servers up`")
         since = time.monotonic()
         while True:
-            marks = await self._marks()
-            if marks is not None:
+            try:
+                marks = await self._marks()
+            except Retry as trouble:
+                missing = ServerMissing("postgres", f"{trouble}; start it with `gongji servers up`")
+            else:
                 waiting = behind(marks)
                 if not waiting:
                     return
@@ -93,29 +96,19 @@ class Barrier:
                     seen, since = marks, time.monotonic()
                 service, (topic, partition) = waiting[0]
                 self._tell(f"{service} on {topic} ({len(waiting)} partitions to go)")
+                missing = ServerMissing(
+                    service,
+                    f"nothing moved on {topic}/{partition} for {self._stalled_seconds:.0f} s; start it with `gongji serve all`",
+                )
             if time.monotonic() - since > self._stalled_seconds:
-                if seen is None:
-                    raise ServerMissing("postgres", "it does not answer; start it with `gongji servers up`")
-                raise ServerMissing(service, _remedy(seen.get(waiting[0]), topic, partition, self._stalled_seconds))
+                raise missing
             await asyncio.sleep(_LOOK_SECONDS)
 
-    async def _marks(self) -> Marks | None:
-        """All leases; None while Postgres does not answer."""
-        try:
-            async with self._database.transaction() as tx:
-                rows = await tx.fetch(
-                    "select service, topic, partition, next_offset, out_seq - relayed_seq, stopped from runtime.lease"
-                )
-        except Retry:
-            return None
+    async def _marks(self) -> Marks:
+        async with self._database.transaction() as tx:
+            rows = await tx.fetch("select service, topic, partition, next_offset, out_seq - relayed_seq from runtime.lease")
         return {(row[0], (row[1], row[2])): Mark(*row[3:]) for row in rows}
 
 
 def _next(marks: Marks, one: tuple[str, Place]) -> int:
     return marks[one].next_offset if one in marks else 0
-
-
-def _remedy(mark: Mark | None, topic: str, partition: int, seconds: float) -> str:
-    if mark is not None and mark.stopped:
-        return f"it stopped on {topic}/{partition}: {mark.stopped}"
-    return f"nothing moved on {topic}/{partition} for {seconds:.0f} s; start it with `gongji serve all`"

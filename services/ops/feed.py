@@ -1,4 +1,7 @@
-"""``gongji feed generate | send``: makes a day of claims, and streams feeds into a deployment."""
+"""``gongji feed generate | send``: makes a day of claims, and streams feeds into a deployment.
+
+``UsageError``, ``ServerMissing`` and ``Stop`` go to the command line's own handler.
+"""
 
 import asyncio
 import sys
@@ -16,7 +19,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from services.ops.barrier import Barrier
 from services.ops.generate import generate as generate_day
 from services.ops.send import Feeder, Numbered, Sending, Sent
-from shared.errors import ServerMissing, Stop, UsageError
+from shared.errors import UsageError
 from shared.runtime.database import Database
 from shared.runtime.settings import Settings, policies_directory
 
@@ -35,11 +38,7 @@ def generate(
     broken: Annotated[bool, typer.Option("--broken", help="Also lines that nobody can read.")] = False,
 ) -> None:
     """Print a day of claims as NDJSON, its register first."""
-    try:
-        codes = _regions(regions)
-    except UsageError as fault:
-        _say(str(fault))
-        raise typer.Exit(2) from fault
+    codes = _regions(regions)
     encode = msgspec.json.encode
     out = sys.stdout.buffer
     try:
@@ -58,15 +57,8 @@ def send(
     wait: Annotated[bool, typer.Option("--wait", help="Until every record has its outcome.")] = False,
 ) -> None:
     """Stream feeds into intake, register lines applied by every consumer before the claims after them."""
-    try:
-        began = time.monotonic()
-        sent = asyncio.run(_send(Settings.load(), files, rate=rate, wait=wait))
-    except UsageError as fault:
-        _say(str(fault))
-        raise typer.Exit(2) from fault
-    except (ServerMissing, Stop) as missing:
-        _say(str(missing))
-        raise typer.Exit(3 if isinstance(missing, ServerMissing) else 1) from missing
+    began = time.monotonic()
+    sent = asyncio.run(_send(files, rate=rate, wait=wait))
     for place, what in sent.faults[:_FAULTS_SHOWN]:
         _say(f"{place}: {what}")
     if len(sent.faults) > _FAULTS_SHOWN:
@@ -90,12 +82,13 @@ def _regions(given: Sequence[str] | None) -> list[str]:
     return list(dict.fromkeys(codes))
 
 
-async def _send(settings: Settings, files: Sequence[Path], *, rate: float | None, wait: bool) -> Sent:
+async def _send(files: Sequence[Path], *, rate: float | None, wait: bool) -> Sent:
     from shared.runtime.service import prepare  # noqa: PLC0415 - the shell takes half a second to import
     from shared.runtime.topics import declared  # noqa: PLC0415
 
     with ExitStack() as opened, _progress() as progress:
         streams = [(str(path), _open(path, opened)) for path in files]
+        settings = Settings.load()
         await prepare(settings)
         sizes = [path.stat().st_size if path.is_file() else 0 for path in files]
         task = progress.add_task("sending", total=sum(sizes) if all(sizes) else None)
