@@ -56,7 +56,7 @@ class Rulebook:
         member, institution = verdict.member, verdict.institution
         assert member is not None
         kind = Kind(
-            benefit,
+            verdict.benefit or benefit,  # eligibility may put another in place of the claimed one
             member.status,
             self.place(verdict),
             institution is not None and institution.kind == "pharmacy",

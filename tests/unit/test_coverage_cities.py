@@ -8,8 +8,10 @@ from eligibility_world import (
     CANGZHOU,
     DAY,
     KASHGAR,
+    POLICIES,
     SHIYAN,
     ZHANJIANG,
+    claim,
     filing,
     finding,
     grant,
@@ -20,6 +22,8 @@ from eligibility_world import (
     place,
 )
 
+from services.adjudication import engine
+from services.adjudication.counters import Counters
 from shared.register import InpatientStay, RegisterRecord
 
 SAME_PROVINCE = {CANGZHOU: "130100", ZHANJIANG: "440100", BAZHONG: "510100", KASHGAR: "650100", SHIYAN: "420100"}
@@ -437,6 +441,18 @@ def test_in_bazhong_a_two_diseases_patient_of_the_chronic_standard_gets_the_chro
 def test_the_chronic_benefit_that_stands_in_for_two_diseases_is_paid_at_pharmacies_too() -> None:
     insured = member(BAZHONG, qualifications=(grant("hypertension"), grant("chronic:hypertension")))
     assert finding(judge(BAZHONG, insured, pharmacy(BAZHONG), benefit="hypertension")) == ("open", None)
+
+
+def test_adjudication_pays_the_benefit_that_stands_in_and_asks_the_operator_for_its_figures() -> None:
+    insured = member(BAZHONG, qualifications=(grant("hypertension"), grant("chronic:hypertension")))
+    plain = claim(benefit="hypertension")
+    decided = [
+        engine.decide(plain, judge(BAZHONG, *rows, benefit="hypertension"), POLICIES.on(BAZHONG, DAY), Counters())
+        for rows in ((insured,), (member(BAZHONG, qualifications=(grant("hypertension"),)),))
+    ]
+    assert [why.code for why in decided[0].reasons] == ["benefit_not_configured"]
+    assert "chronic:hypertension" in decided[0].reasons[0].en
+    assert (decided[1].outcome, decided[1].pooled) == ("settled", 5_000)
 
 
 @pytest.mark.parametrize(
