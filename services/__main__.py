@@ -11,6 +11,7 @@ import typer
 from deploy.local.cli import app as servers_app
 from services import serve as serving
 from services.crossregion.cli import app as clearing_app
+from services.ops.feed import app as feed_app
 from services.pipeline import SERVICES
 from shared.errors import ServerMissing, Stop, UsageError
 
@@ -22,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(servers_app, name="servers")
+app.add_typer(feed_app, name="feed")
 app.add_typer(clearing_app, name="clearing")
 
 
