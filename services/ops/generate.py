@@ -36,6 +36,7 @@ UNKNOWN_MEMBER: Final = 0.002
 UNKNOWN_PLACE: Final = 0.001
 NOT_SERVED: Final = 0.001  # insured in a region that is not here
 PAID_BY_A_STRANGER: Final = 0.002
+OTHER_BENEFITS: Final = {"653100": ("day_surgery", 0.003), "420300": ("maternity", 0.003)}  # where the texts know them
 
 # Of what could be so: of bills at pharmacies, of bills of the qualified, of those who filed, of those with a family payer.
 PRESCRIBED: Final = 0.7
@@ -60,7 +61,8 @@ MEDIAN_BILL_FEN: Final = 165_00
 _FULL_DAY: Final = 86_400
 _HOURS_UP_TO: Final = (0.0, *accumulate(HOURS))
 _EXCLUSIONS: Final = ("work_injury", "third_party", "public_health", "abroad", "wellness")
-_PURPOSES: Final = ("drugs", "drugs", "drugs", "devices", "consumables", "own_share", "premium", "wellness")
+_AT_PHARMACY: Final = ("drugs", "drugs", "drugs", "devices", "consumables", "wellness")
+_ELSEWHERE: Final = ("own_share", "own_share", "own_share", "own_share", "tcm_preventive", "premium", "fitness")
 
 _MISTAKES: Final[tuple[Callable[[Line], Line], ...]] = (
     lambda bill: bill | {"total": float(bill["total"])},
@@ -174,9 +176,10 @@ class _Day:
         }  # fmt: skip
 
     def _account_use(self, bill: Line) -> Line:
+        purposes = _AT_PHARMACY if bill["institution_id"].startswith("P") else _ELSEWHERE
         return {
             "type": "account_use", "use_no": "U" + bill["claim_no"], "institution_id": bill["institution_id"],
-            "member_id": bill["member_id"], "purpose": self._rng.choice(_PURPOSES),
+            "member_id": bill["member_id"], "purpose": self._rng.choice(purposes),
             "amount": yuan(int(self._rng.lognormvariate(0, 0.6) * 60_00)), "used_at": bill["visited_at"],
         }  # fmt: skip
 
@@ -198,6 +201,8 @@ class _Day:
             bill["prescribed_by"] = rng.choice(care.by_kind["hospital"])
         if person.grants and chance() < TAKES_BENEFIT:
             bill |= _granted(rng.choice(person.grants))
+        elif person.region in OTHER_BENEFITS and chance() < OTHER_BENEFITS[person.region][1]:
+            bill["benefit"] = OTHER_BENEFITS[person.region][0]
         self._when(bill, second)
         self._who_pays(bill, person)
         self._oddities(bill)

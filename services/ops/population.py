@@ -4,7 +4,7 @@ Pure given its random numbers. Nobody here exists; the shares are of the order t
 all stated below. Register lines come first in a feed (contract.md, section 1).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date, timedelta
 from random import Random
 from typing import Any, Final, NamedTuple
@@ -27,13 +27,14 @@ LINKED: Final = 0.15  # somebody of the family may use the account
 FILED_ELSEWHERE: Final = 0.04
 IN_HOSPITAL: Final = 0.008
 
-QUALIFIED: Final = (
-    ("hypertension", 0.12),
-    ("diabetes", 0.06),
-    ("chronic:M03900", 0.02),
-    ("chronic:M01600", 0.01),
-    ("chronic:M00500", 0.004),
-    ("special_drug:XL01", 0.002),
+# Benefit, share of the members, and the regions whose texts know it (none named: any).
+QUALIFIED: Final[tuple[tuple[str, float, tuple[str, ...]], ...]] = (
+    ("hypertension", 0.12, ("511900",)),
+    ("diabetes", 0.06, ("511900",)),
+    ("chronic:M03900", 0.01, ()),
+    ("chronic:M01600", 0.006, ()),
+    ("chronic:M00500", 0.002, ()),
+    ("special_drug:XL01", 0.004, ("653100",)),
 )
 
 # An institution of each row for so many members (at least one): kind, level, members, pooled outpatient, networked.
@@ -121,7 +122,7 @@ class Population:
         rng, chance = self._rng, self._rng.random
         retired = chance() < RETIRED
         base = half_up(int(MEAN_BASE_FEN * rng.lognormvariate(0, 0.4)), 100) * 100
-        grants = tuple(self._grant(town, benefit) for benefit, share in QUALIFIED if chance() < share)
+        grants = tuple(self._grant(town, benefit) for benefit in _qualified(town.region, chance))
         employment = "employee" if retired else _employment(chance())
         line: Line = {
             "type": "member", "member_id": member_id, "region": town.region,
@@ -190,13 +191,17 @@ class Population:
         return Grant(benefit, place, f"D{place[1:]}01")
 
 
+def _qualified(region: str, chance: Callable[[], float]) -> list[str]:
+    return [benefit for benefit, share, regions in QUALIFIED if chance() < share and (not regions or region in regions)]
+
+
 def _employment(at: float) -> str:
     if at < FLEXIBLE_FULL:
         return "flexible_full"
     return "flexible_pooled_only" if at < FLEXIBLE_FULL + FLEXIBLE_POOLED_ONLY else "employee"
 
 
-def _supplements(sector: str, chance: Any) -> list[str]:
+def _supplements(sector: str, chance: Callable[[], float]) -> list[str]:
     found = ["civil_servant"] if sector == "government" else []
     if chance() < LARGE_EXPENSE:
         found.append("large_expense")
