@@ -153,6 +153,14 @@ def test_grounds_come_in_one_order() -> None:
             id="the pharmacy before the prescription",
         ),
         pytest.param(
+            CANGZHOU,
+            (place(CANGZHOU, level="1", since="2023-06-01"),),
+            {},
+            "institution_not_designated",
+            "level_too_low",
+            id="designation before the level",
+        ),
+        pytest.param(
             ZHANJIANG,
             (place("440100"),),
             {"channel": "internet"},
@@ -183,6 +191,7 @@ def test_the_first_ground_hides_the_next(
 ) -> None:
     mending: dict[str, tuple[RegisterRecord, ...]] = {
         "pharmacy_not_covered": (pharmacy(region),),
+        "institution_not_designated": (place(region, level="1"),),
         "internet_not_covered": rows,
         "level_too_low": (place("130100"),),
         "remote_not_filed": (place(region),),

@@ -158,6 +158,21 @@ ZHANJIANG_CASES = [
         place(ZHANJIANG, kind="internet", level="none", host_institution_id="P"),
         place(ZHANJIANG, "P"),
     ),
+    case(
+        "an internet hospital of an undesignated host",
+        "440800:7",
+        "internet_not_covered",
+        place(ZHANJIANG, kind="internet", level="none", host_institution_id="P"),
+        place(ZHANJIANG, "P", since="2023-06-01"),
+    ),
+    case(
+        "chronic care elsewhere without a filing",
+        "440800:19",
+        "open",
+        member(ZHANJIANG, qualifications=(grant("chronic:X"),)),
+        place(AWAY),
+        benefit="chronic:X",
+    ),
     case("after what he is covered to", "440800:10", "not_in_benefit_period", member(ZHANJIANG, covered_to=DAY.replace(day=9))),
     case("a stay in hospital", "440800:12", "inpatient_stay", InpatientStay("M", "X", DAY)),
     case(

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 from eligibility_world import (
+    BAZHONG,
     CANGZHOU,
     DAY,
     KASHGAR,
@@ -109,13 +110,13 @@ async def test_every_kind_of_row_reaches_the_verdict() -> None:
     store = await stocked(
         member(KASHGAR, qualifications=(grant("chronic:X"),)),
         member(KASHGAR, "S"),
-        member(KASHGAR, "P"),
+        member(BAZHONG, "P"),
         place(KASHGAR),
         place(far, "F"),
         pharmacy(KASHGAR, "R"),
         filing(far, "posted"),
         InpatientStay("S", "H", DAY),
-        FamilyLink("P", "M", "spouse", DAY),
+        FamilyLink("P", "M", "spouse_parent", DAY),  # family in the holder's city only
         CatalogueItem(KASHGAR, "A", "a", "乙", 100_000, date(2020, 1, 1)),
     )
     bill = (Line(line_no="1", code="A", quantity="1", unit_price="1", amount=100),)
