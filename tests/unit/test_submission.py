@@ -13,6 +13,7 @@ from services.intake.forms import FORMS, Form, LineForm
 from services.intake.submission import Submission, read
 from shared.errors import Unreadable
 from shared.outcome import Outcome, encode
+from shared.strict_json import MAX_DEPTH
 
 CORPUS = Path(__file__).parents[1] / "corpus" / "submitted.jsonl"
 CASES = [json.loads(line) for line in CORPUS.read_text(encoding="utf-8").splitlines()]
@@ -177,3 +178,12 @@ def test_reading_costs_no_more_than_a_batch_can_bear() -> None:
     """Measured 20 µs; the bound leaves room for a busy machine and still catches a tenfold slip."""
     value = json.dumps(CLAIM).encode()
     assert min(timeit.repeat(lambda: read(value), number=200, repeat=5)) / 200 < 200e-6
+
+
+def test_how_deep_a_record_may_be_nested_is_the_same_on_every_machine() -> None:
+    def nested(levels: int) -> bytes:
+        return b'{"claim_no": "C1", "institution_id": "I1", "type": ' + b"[" * (levels - 1) + b"]" * (levels - 1) + b"}"
+
+    assert read(nested(MAX_DEPTH)).faults
+    with pytest.raises(Unreadable, match="levels"):
+        read(nested(MAX_DEPTH + 1))
