@@ -10,9 +10,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from shared.policy.figure import Article, Cited, Interpretation, Place, Row, Strict
+from shared.policy.figure import Article, Cited, Interpretation, PercentRow, Place, PointsRow, Strict, YuanRow
 
-Rows = Annotated[tuple[Row, ...], Field(min_length=1)]
+Amounts = Annotated[tuple[YuanRow, ...], Field(min_length=1)]
+Shares = Annotated[tuple[PercentRow, ...], Field(min_length=1)]
 Counter = Annotated[str, StringConstraints(pattern=r"^[a-z_]+(\.[a-z_]+)?$|^\{benefit\}\.[a-z_]+$")]
 Supplement = Literal["civil_servant", "large_expense"]
 Entitlement = Literal["civil_servant", "large_expense", "veteran_1_6"]
@@ -23,7 +24,7 @@ class AnnualDeductible(Strict):
     """So much in-scope cost of the period is the person's before the fund pays (起付标准, per period)."""
 
     step: Literal["annual_deductible"]
-    amount: Rows
+    amount: Amounts
     counter: Counter = "{benefit}.deductible"
 
 
@@ -34,30 +35,30 @@ class VisitDeductible(Strict):
     """
 
     step: Literal["visit_deductible"]
-    first: Rows
-    later: Rows
+    first: Amounts
+    later: Amounts
 
 
 class Ratio(Strict):
     """The share the fund pays of what is above the deductible; ``add``: points on top."""
 
     step: Literal["ratio"]
-    table: Rows
-    add: tuple[Row, ...] = ()
+    table: Shares
+    add: tuple[PointsRow, ...] = ()
 
 
 class VisitCap(Strict):
     """The most the fund pays for one visit."""
 
     step: Literal["visit_cap"]
-    amount: Rows
+    amount: Amounts
 
 
 class AnnualCap(Strict):
     """The most the fund pays in the period. Two benefits with the same ``counter`` share it."""
 
     step: Literal["annual_cap"]
-    amount: Rows
+    amount: Amounts
     counter: Counter = "{benefit}.fund"
 
 
@@ -65,7 +66,7 @@ class PooledCap(Cited):
     """Counts toward the pooled fund's annual cap (统筹基金年度最高支付限额); enforced once the operator supplies it."""
 
     step: Literal["pooled_cap"]
-    amount: Rows
+    amount: Amounts
     counter: Counter = "pooled.fund"
 
 
@@ -74,8 +75,8 @@ class SupplementStep(Strict):
 
     step: Literal["supplement"]
     fund: Supplement
-    ratio: Rows
-    cap: Rows
+    ratio: Shares
+    cap: Amounts
     counter: Counter | None = None  # by default <fund>.fund
 
 
@@ -84,8 +85,8 @@ class AbovePooledCap(Strict):
 
     step: Literal["above_pooled_cap"]
     fund: Supplement
-    ratio: Rows
-    cap: Rows
+    ratio: Shares
+    cap: Amounts
     counter: Counter | None = None
 
 

@@ -91,6 +91,24 @@ class Row(Figure):
         return (self.status is None or self.status == status) and (self.level is None or place in self.level)
 
 
+class YuanRow(Row):
+    """An amount of money."""
+
+    unit: Literal["yuan"]
+
+
+class PercentRow(Row):
+    """A share."""
+
+    unit: Literal["percent"]
+
+
+class PointsRow(Row):
+    """Percentage points on top of a share."""
+
+    unit: Literal["points"]
+
+
 def exact(value: Decimal, unit: Unit) -> int:
     """The figure as the engine reckons: fen for yuan, parts per million for percent and points.
 

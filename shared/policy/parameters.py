@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 
-from shared.policy.faults import Fault, PackError, path_of
 from shared.policy.figure import Number, Place, Status, Strict
 
 
@@ -47,19 +46,3 @@ class Figures(NamedTuple):
     def boundaries(self) -> set[date]:
         """Days on which some parameter changes."""
         return {row.from_ for rows in self.given.values() for row in rows}
-
-
-_FORMAT = TypeAdapter(dict[str, dict[str, tuple[Given, ...]]])
-
-
-def read_parameters(data: Any, file: str) -> dict[str, Figures]:
-    """Checks a parameters file: ``{region: {name: [{from, value}]}}``. Raises PackError with every fault."""
-    if isinstance(data, dict):
-        data = {str(region): given for region, given in data.items()}  # 130900 unquoted is meant as a region
-    try:
-        checked = _FORMAT.validate_python(data)
-    except ValidationError as error:
-        details = error.errors(include_url=False)
-        remedy = "write {region: {name: [{from: date, value: figure}]}}"
-        raise PackError([Fault(file, path_of(d["loc"]), d["msg"], remedy) for d in details]) from error
-    return {region: Figures(given) for region, given in checked.items()}

@@ -5,8 +5,9 @@ from datetime import date
 from pathlib import Path
 
 from shared.policy.faults import Fault, PackError
-from shared.policy.pack import Pack, read_pack
-from shared.policy.parameters import Figures, read_parameters
+from shared.policy.lint import read_pack, read_parameters
+from shared.policy.pack import Pack
+from shared.policy.parameters import Figures
 from shared.policy.reading import MAX_BYTES, read_yaml
 from shared.policy.version import Version
 
@@ -43,7 +44,7 @@ class Policies:
         figures: dict[str, Figures] = {}
         if parameters is not None:
             try:
-                figures = read_parameters(read_yaml(_content(parameters), parameters.name), parameters.name)
+                figures = read_parameters(read_yaml(_content(parameters), parameters.name), packs, parameters.name)
             except PackError as error:
                 faults += error.faults
         if faults:

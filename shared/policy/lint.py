@@ -1,0 +1,195 @@
+"""Reads packs and parameters strictly: the format, and whether what they say fits together.
+
+Every fault is named with its file, its place, and how to mend it; a wrong pack never reaches a service.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from shared.policy.faults import Fault, PackError, path_of
+from shared.policy.figure import Cited, Figure, Unit, exact
+from shared.policy.pack import Pack, PackVersion
+from shared.policy.parameters import Figures, Given
+from shared.policy.tables import table_faults
+
+Found = tuple[str, str, str]  # path, fault, remedy
+
+_REMEDIES = {
+    "extra_forbidden": "remove the key; policies/schema.json has the right names",
+    "string_type": "put it in quotes",
+    "union_tag_invalid": "use a step of policies/README.md",
+    "union_tag_not_found": "say which step it is",
+}
+_MISSING = {
+    "article": "cite the article: the document's id, a colon, the number",
+    "unit": "say the unit",
+    "from": "say from which day it holds",
+}
+_CODED = ("chronic", "special_drug")  # benefits that a claim names with a code
+_PARAMETERS = TypeAdapter(dict[str, dict[str, tuple[Given, ...]]])
+
+
+def read_pack(data: Any, file: str) -> Pack:
+    """Checks what was read from a file against the format and against itself. Raises PackError with every fault."""
+    try:
+        pack = Pack.model_validate(data)
+    except ValidationError as error:
+        raise PackError(_format_faults(error, file)) from error
+    faults = [Fault(file, *found) for found in (*_span_faults(pack), *_citation_faults(pack), *table_faults(pack))]
+    if faults:
+        raise PackError(faults)
+    return pack
+
+
+def read_parameters(data: Any, packs: Mapping[str, Pack], file: str) -> dict[str, Figures]:
+    """Checks a parameters file, ``{region: {name: [{from, value}]}}``, against what the packs need.
+
+    Raises PackError with every fault: a misspelt name would otherwise leave a benefit unconfigured in silence.
+    """
+    if isinstance(data, dict):
+        data = {str(region): given for region, given in data.items()}  # 130900 unquoted is meant as a region
+    try:
+        checked = _PARAMETERS.validate_python(data)
+    except ValidationError as error:
+        raise PackError(_format_faults(error, file)) from error
+    faults = []
+    for region, given in checked.items():
+        if region not in packs:
+            faults.append(Fault(file, region, "no pack for this region", f"one of {', '.join(sorted(packs))}"))
+            continue
+        needed = parameters_needed(packs[region])
+        for name, rows in given.items():
+            unit = _unit_of(name, needed)
+            if unit is None:
+                remedy = f"one of {', '.join(sorted(needed))}"
+                faults.append(Fault(file, f"{region}.{name}", "nothing in the pack needs it", remedy))
+                continue
+            faults += [Fault(file, f"{region}.{name}{path}", said, mend) for path, said, mend in _value_faults(rows, unit)]
+    if faults:
+        raise PackError(faults)
+    return {region: Figures(given) for region, given in checked.items()}
+
+
+def parameters_needed(pack: Pack) -> dict[str, Unit]:
+    """The parameters a pack asks the operator for, with their units. ``{benefit}`` stands for any coded benefit."""
+    needed: dict[str, Unit] = {}
+    for version in pack.versions:
+        for path, cited in cited_in(version.benefits, ""):
+            if isinstance(cited, Figure) and cited.needs is not None:
+                benefit = path.split(".")[1]
+                called = f"{benefit}:CODE" if benefit in _CODED else benefit
+                needed[cited.needs.replace("{benefit}", called)] = cited.unit
+                if cited.share_of is not None:
+                    needed[cited.share_of.of] = "yuan"
+    return needed
+
+
+def cited_in(value: Any, path: str) -> Iterator[tuple[str, Cited]]:
+    """Every cited thing below a value, with its path."""
+    if isinstance(value, Cited):
+        yield path, value
+    if isinstance(value, BaseModel):
+        for name, field in type(value).model_fields.items():
+            yield from cited_in(getattr(value, name), f"{path}.{field.alias or name}")
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            yield from cited_in(item, f"{path}.{name}")
+    elif isinstance(value, tuple | list):
+        for index, item in enumerate(value):
+            yield from cited_in(item, f"{path}[{index}]")
+
+
+def _format_faults(error: ValidationError, file: str) -> list[Fault]:
+    """Pydantic's findings in our words, without those that only follow from others."""
+    details = error.errors(include_url=False)
+    faults = []
+    for detail in details:
+        place = detail["loc"]
+        below = any(other["loc"][: len(place)] == place and other["loc"] != place for other in details)
+        if detail["type"] == "too_short" and below:
+            continue
+        remedy = _REMEDIES.get(detail["type"], "correct the value")
+        if detail["type"] == "missing":
+            remedy = _MISSING.get(str(place[-1]), "add the key")
+        faults.append(Fault(file, path_of(_without_tags(place)), detail["msg"].removeprefix("Value error, "), remedy))
+    return faults
+
+
+def _without_tags(place: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """Pydantic names the step's kind after its index; the file does not."""
+    return tuple(
+        part
+        for index, part in enumerate(place)
+        if not (index > 1 and isinstance(place[index - 1], int) and place[index - 2] in {"pool", "after"})
+    )
+
+
+def _span_faults(pack: Pack) -> Iterator[Found]:
+    """Holes and overlaps between versions, and names used twice."""
+    names = [version.version for version in pack.versions]
+    if len(set(names)) < len(names):
+        yield "versions", "two versions have the same name", "name each version once"
+    for index, (earlier, later) in enumerate(zip(pack.versions, pack.versions[1:], strict=False)):
+        path = f"versions[{index + 1}].from"
+        if earlier.to is None or later.from_ <= earlier.to:
+            yield path, f"overlaps version {earlier.version}", "end the earlier version the day before"
+        elif later.from_ > earlier.to + timedelta(days=1):
+            yield path, f"leaves a hole after {earlier.to}", "begin the day after the earlier version ends"
+    for index, version in enumerate(pack.versions):
+        if version.to is not None and version.to < version.from_:
+            yield f"versions[{index}].to", "to is before from", "correct the dates"
+
+
+def _citation_faults(pack: Pack) -> Iterator[Found]:
+    """Articles that the provenance does not list; readings that the pack does not explain, or that set nothing."""
+    documents = {document.id: document.articles for document in pack.provenance}
+    for index, version in enumerate(pack.versions):
+        for path, cited in cited_in(version, f"versions[{index}]"):
+            document, _, article = cited.article.partition(":")
+            if not 1 <= int(article.partition(".")[0]) <= documents.get(document, 0):
+                yield f"{path}.article", f"{cited.article} is not in the provenance", "cite a document listed there"
+            if cited.reads is not None and cited.reads not in pack.interpretations:
+                yield f"{path}.reads", f"{cited.reads} is not explained", "add it under interpretations"
+    for name, reading in pack.interpretations.items():
+        if not any(_has(version, reading.setting) for version in pack.versions):
+            path = f"interpretations.{name}.setting"
+            yield path, f"no version has {reading.setting}", "name the place of the setting inside a version"
+
+
+def _has(version: PackVersion, path: str) -> bool:
+    """Whether a dotted path leads to something inside a version."""
+    place: Any = version.model_dump(by_alias=True)
+    for part in path.split("."):
+        if isinstance(place, list | tuple):
+            place = place[int(part)] if part.isdigit() and int(part) < len(place) else None
+        else:
+            place = place.get(part) if isinstance(place, dict) else None
+        if place is None:
+            return False
+    return True
+
+
+def _unit_of(name: str, needed: Mapping[str, Unit]) -> Unit | None:
+    """The unit of a parameter, its benefit's code replaced by the word CODE."""
+    head, colon, rest = name.partition(":")
+    if colon and "." in rest:
+        name = f"{head}:CODE.{rest.rpartition('.')[2]}"
+    return needed.get(name)
+
+
+def _value_faults(rows: tuple[Given, ...], unit: Unit) -> Iterator[Found]:
+    """Values that do not fit the unit; two rows from one day."""
+    starts = [row.from_ for row in rows]
+    if len(set(starts)) < len(starts):
+        yield "", "two values from the same day", "keep one of them"
+    for index, row in enumerate(rows):
+        values = [row.value] if isinstance(row.value, Decimal) else [item.value for item in row.value]
+        for value in values:
+            try:
+                exact(value, unit)
+            except ValueError as error:
+                yield f"[{index}].value", str(error), f"give it in {unit}"

@@ -1,0 +1,139 @@
+"""Whether the steps of a pack's benefits fit together: tables without holes, ratios up to 100 %, steps in their order."""
+
+from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import NamedTuple
+
+from shared.policy.benefits import (
+    AbovePooledCap,
+    AnnualCap,
+    AnnualDeductible,
+    Benefit,
+    PooledCap,
+    Ratio,
+    SpillOver,
+    VisitCap,
+    VisitDeductible,
+)
+from shared.policy.figure import Row
+from shared.policy.pack import Pack, PackVersion
+
+Found = tuple[str, str, str]  # path, fault, remedy
+
+STATUSES = ("active", "retired")
+_NAMES = ("ordinary", "hypertension", "diabetes", "chronic", "special_drug", "day_surgery", "maternity")
+_ORDER = {AnnualDeductible: 0, VisitDeductible: 0, Ratio: 1, VisitCap: 2, AnnualCap: 2, PooledCap: 2}
+
+
+class Spot(NamedTuple):
+    """A kind of member at a kind of place on a day."""
+
+    day: date
+    status: str
+    place: str
+
+    def __str__(self) -> str:
+        where = self.place if self.place == "pharmacy" else f"level {self.place}"
+        return f"{self.status} members at {where} on {self.day}"
+
+
+def table_faults(pack: Pack) -> Iterator[Found]:
+    """What does not fit, in every version and benefit."""
+    for index, version in enumerate(pack.versions):
+        places: tuple[str, ...] = ("1", "2", "3")
+        pharmacy = version.benefits.levels.pharmacy
+        if pharmacy is not None and pharmacy.as_ == "pharmacy":
+            places += ("pharmacy",)
+        for name in _NAMES:
+            benefit: Benefit | None = getattr(version.benefits, name)
+            if benefit is not None:
+                path = f"versions[{index}].benefits.{name}"
+                spots = [Spot(d, s, p) for d in _days(version, benefit) for s in STATUSES for p in places]
+                yield from _order_faults(version, benefit, path)
+                yield from _row_faults(benefit, path, spots)
+                yield from _sum_faults(benefit, path, spots)
+
+
+def tables(benefit: Benefit, path: str) -> Iterator[tuple[str, Sequence[Row]]]:
+    """Every table of figures of a benefit, with its path."""
+    for group in ("pool", "after"):
+        for index, step in enumerate(getattr(benefit, group)):
+            for name in ("amount", "first", "later", "table", "ratio", "cap"):
+                rows = getattr(step, name, None)
+                if rows is not None:
+                    yield f"{path}.{group}[{index}].{name}", rows
+
+
+def _days(version: PackVersion, benefit: Benefit) -> list[date]:
+    """The days inside the version on which one of the benefit's figures begins or has just ended."""
+    days = {version.from_}
+    for _, rows in tables(benefit, ""):
+        for row in rows:
+            if row.from_ is not None:
+                days.add(row.from_)
+            if row.to is not None:
+                days.add(row.to + timedelta(days=1))
+    return sorted(day for day in days if day >= version.from_ and (version.to is None or day <= version.to))
+
+
+def _row_faults(benefit: Benefit, path: str, spots: Sequence[Spot]) -> Iterator[Found]:
+    """For everybody, everywhere, on every day there is one row, and only one."""
+    for place, rows in tables(benefit, path):
+        for spot in spots:
+            found = [row for row in rows if _holds(row, spot)]
+            if not found:
+                yield place, f"no row for {spot}", "add the row"
+                break
+            if len(found) > 1:
+                yield place, f"{len(found)} rows for {spot}", "narrow their level, status or dates"
+                break
+
+
+def _sum_faults(benefit: Benefit, path: str, spots: Sequence[Spot]) -> Iterator[Found]:
+    """A ratio with its points is at most 100 %; a cap is not below the deductible."""
+    for spot in spots:
+        deductible: Decimal | None = None
+        for index, step in enumerate(benefit.pool):
+            place = f"{path}.pool[{index}]"
+            if isinstance(step, AnnualDeductible):
+                deductible = _value(step.amount, spot)
+            elif isinstance(step, Ratio):
+                value = _value(step.table, spot)
+                points = sum((row.value or 0 for row in step.add if _holds(row, spot)), Decimal(0))
+                if value is not None and value + points > 100:
+                    yield place, f"{value} % and {points} points are more than 100 % for {spot}", "correct one of them"
+                    return
+            elif isinstance(step, AnnualCap):
+                cap = _value(step.amount, spot)
+                if cap is not None and deductible is not None and cap < deductible:
+                    yield place, f"the cap {cap} is below the deductible {deductible} for {spot}", "correct one of them"
+                    return
+
+
+def _order_faults(version: PackVersion, benefit: Benefit, path: str) -> Iterator[Found]:
+    """Deductibles, then one ratio, then caps; what goes above a cap needs the cap."""
+    order = [_ORDER[type(step)] for step in benefit.pool]
+    if order != sorted(order) or order.count(1) != 1:
+        yield f"{path}.pool", "not deductibles, one ratio, caps, in this order", "put the steps in order"
+    kinds = {type(step) for step in benefit.pool}
+    for index, step in enumerate(benefit.after):
+        place = f"{path}.after[{index}]"
+        if isinstance(step, AbovePooledCap) and PooledCap not in kinds:
+            yield place, "there is no pooled_cap to be above", "add a pooled_cap step to the pool"
+        if isinstance(step, SpillOver):
+            target: Benefit | None = getattr(version.benefits, step.to)
+            if AnnualCap not in kinds:
+                yield place, "there is no annual_cap to spill over", "add an annual_cap step to the pool"
+            if target is None:
+                yield f"{place}.to", f"the version has no benefit {step.to}", "name a benefit of this version"
+            elif any(isinstance(other, SpillOver) for other in target.after):
+                yield f"{place}.to", f"{step.to} spills over itself", "spill over to a benefit that does not"
+
+
+def _holds(row: Row, spot: Spot) -> bool:
+    return row.holds_for(spot.status, spot.place) and row.holds_on(spot.day)
+
+
+def _value(rows: Sequence[Row], spot: Spot) -> Decimal | None:
+    return next((row.value for row in rows if _holds(row, spot)), None)
