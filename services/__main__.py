@@ -11,6 +11,7 @@ import typer
 from deploy.local.cli import app as servers_app
 from services import serve as serving
 from services.crossregion.cli import app as clearing_app
+from services.demo.cli import demo
 from services.ops.feed import app as feed_app
 from services.pipeline import SERVICES
 from shared.errors import ServerMissing, Stop, UsageError
@@ -25,6 +26,7 @@ app = typer.Typer(
 app.add_typer(servers_app, name="servers")
 app.add_typer(feed_app, name="feed")
 app.add_typer(clearing_app, name="clearing")
+app.command()(demo)
 
 
 @app.command()
@@ -53,7 +55,7 @@ def main() -> None:
 
 
 def _end(message: str, code: int) -> None:
-    print(f"gongji: {message}", file=sys.stderr)
+    typer.echo(f"gongji: {message}", err=True)
     sys.exit(code)
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+import typer
 import uvloop
 
 from services import pipeline
@@ -87,7 +88,7 @@ async def _keep_alive(name: str, over: asyncio.Event) -> None:
         ended.cancel()
         quick_deaths = quick_deaths + 1 if time.monotonic() - started < _QUICK_SECONDS else 0
         wait = _BACKOFF_SECONDS[min(quick_deaths, len(_BACKOFF_SECONDS) - 1)]
-        print(f"gongji: {name} died ({process.returncode}); starting it again in {wait:g} s", file=sys.stderr, flush=True)
+        typer.echo(f"gongji: {name} died ({process.returncode}); starting it again in {wait:g} s", err=True)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(over.wait(), max(wait, 0.01))
 

@@ -73,6 +73,10 @@ class Worker:
     def alive(self) -> bool:
         return self.process.poll() is None
 
+    def has_spoken(self) -> bool:
+        """Ready, or dead."""
+        return b" ready (" in self.log.read_bytes() or not self.alive
+
 
 @dataclass
 class Deployment:
@@ -102,7 +106,7 @@ class Deployment:
             started.append(Worker(name, process, log))
         self.workers += started
         for worker in started:
-            until(lambda worker=worker: b" ready (" in worker.log.read_bytes() or not worker.alive, f"{worker.name} to be ready")
+            until(worker.has_spoken, f"{worker.name} to be ready")
             assert worker.alive, worker.log.read_text()[-3000:]
         return started
 
@@ -150,11 +154,7 @@ class Deployment:
         try:
             for line in lines:
                 value = line if isinstance(line, bytes) else json.dumps(line, ensure_ascii=False).encode()
-                kind = line["type"] if isinstance(line, dict) else ""
-                key = "" if isinstance(line, bytes) else str(line.get("institution_id") or line.get("member_id") or "")
-                if kind in REGISTER_TYPES:
-                    key = str(line.get("member_id") or line.get("holder_id") or line.get("institution_id") or line.get("code"))
-                topic = f"register.{kind}" if kind in REGISTER_TYPES else "claims.submitted"
+                topic, key = _destination(line)
                 place = partition_of(part_of(key), PARTITIONS) if partition is None else partition
                 await producer.send(topic, value, key=key.encode() or None, partition=place)
             await producer.flush()
@@ -207,9 +207,11 @@ class Deployment:
         records = []
         try:
             wanted = [TopicPartition(*place) for place, end in ends.items() if end]
+            if not wanted:
+                return []
             consumer.assign(wanted)
             await consumer.seek_to_beginning()
-            left = {place for place in wanted}
+            left = set(wanted)
             while left:
                 for place, fetched in (await consumer.getmany(timeout_ms=500, max_records=5000)).items():
                     records += [(one.topic, one.key, one.value) for one in fetched]
@@ -241,6 +243,15 @@ class Deployment:
         """Fails with the breaches unless the books are clean."""
         done = self.command("audit", "--json")
         assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+
+
+def _destination(line: Line | bytes) -> tuple[str, str]:
+    if isinstance(line, bytes):
+        return "claims.submitted", ""
+    if line["type"] not in REGISTER_TYPES:
+        return "claims.submitted", str(line.get("institution_id") or "")
+    key = line.get("member_id") or line.get("holder_id") or line.get("institution_id") or line.get("code")
+    return f"register.{line['type']}", str(key)
 
 
 def until(condition: Callable[[], bool], what: str | Callable[[], str], seconds: float = 60.0) -> None:

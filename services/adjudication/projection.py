@@ -11,6 +11,8 @@ from shared.runtime.cache import Cache, Hot
 from shared.runtime.lease import Lease
 from shared.runtime.step import Filed
 
+_SAMPLE = 200
+
 
 class CounterProjection:
     """Satisfies ``shared.runtime.cache.Projection``."""
@@ -33,6 +35,36 @@ class CounterProjection:
     async def write(self, rows: Sequence[Hot]) -> None:
         """Writes them, each only if it is newer. Raises one of TROUBLE."""
         await self._cache.write(rows)
+
+    async def sweep(self, connection: asyncpg.Connection) -> int:
+        """Compares a sample with Postgres and deletes what differs; returns how many members. Raises one of TROUBLE.
+
+        Redis is read first: whatever it shows was committed before, so it can be behind Postgres, never ahead.
+        """
+        shown = {member: await self._cache.read(member) for member in await self._cache.members(_SAMPLE)}
+        if not shown:
+            return 0
+        rows = await connection.fetch(_AS_STORED, list(shown))
+        stored = {(row[0], row[1], row[2]): (row[3], row[4]) for row in rows}
+        wrong = [member for member, counters in shown.items() if _differs(member, counters, stored)]
+        for member in wrong:
+            await self._cache.forget(member)
+        return len(wrong)
+
+
+_AS_STORED = """
+select member_id, period, name, used, version from adjudication.counter where member_id = any($1::text[])
+"""
+
+
+def _differs(
+    member: str, shown: dict[tuple[str, str], tuple[int, int]], stored: dict[tuple[str, str, str], tuple[int, int]]
+) -> bool:
+    for (period, name), (used, version) in shown.items():
+        true_used, true_version = stored.get((member, period, name), (0, -1))
+        if version > true_version or version < 0 or (version == true_version and used != true_used):
+            return True
+    return False
 
 
 def _hot(key: CounterKey, counter: Counter) -> Hot:

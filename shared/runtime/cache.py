@@ -28,13 +28,17 @@ class Hot(NamedTuple):
 
 
 class Projection(Protocol):
-    """What a step shows in Redis."""
+    """What a step shows in Redis: what a batch changed, what may be missing above a mark, and the check of a sample.
+
+    ``write`` and ``sweep`` raise one of TROUBLE when Redis does not answer.
+    """
 
     TROUBLE: ClassVar[tuple[type[Exception], ...]]
 
     def changed(self, filed: Sequence[Filed[Any]]) -> Sequence[Hot]: ...
     async def reload(self, connection: asyncpg.Connection, lease: Lease) -> Sequence[Hot]: ...
     async def write(self, rows: Sequence[Hot]) -> None: ...
+    async def sweep(self, connection: asyncpg.Connection) -> int: ...
 
 
 # A field "<period>|<name>" of the member's hash holds "<version>:<used>".
@@ -64,6 +68,7 @@ class Cache:
         )
         self._prefix = f"gongji:{incarnation}:counters:"
         self._script = self._redis.register_script(_WRITE)
+        self._cursor = 0
 
     async def write(self, rows: Sequence[Hot]) -> None:
         """Writes counters, each only if its version is higher. Raises one of TROUBLE."""
@@ -79,15 +84,15 @@ class Cache:
         found = await self._redis.hgetall(self._prefix + member_id)
         counters = {}
         for name, value in found.items():
-            period, _, counter = name.decode().rpartition("|")
-            version, _, used = value.decode().partition(":")
-            counters[(period, counter)] = (int(used), int(version))
+            period, _, counter = _text(name).rpartition("|")
+            version, _, used = _text(value).partition(":")
+            counters[(period, counter)] = (_number(used), _number(version))
         return counters
 
     async def members(self, count: int = 500) -> list[str]:
-        """Some members that are in Redis, for the sweeper and the audit. Raises one of TROUBLE."""
-        _, keys = await self._redis.scan(0, match=self._prefix + "*", count=count)
-        return [key.decode().removeprefix(self._prefix) for key in keys]
+        """Some members that are in Redis, others each time, all of them in turn. Raises one of TROUBLE."""
+        self._cursor, keys = await self._redis.scan(self._cursor, match=self._prefix + "*", count=count)
+        return [_text(key).removeprefix(self._prefix) for key in keys]
 
     async def forget(self, member_id: str) -> None:
         """Deletes a member's counters; the next read comes from Postgres. Raises one of TROUBLE."""
@@ -96,3 +101,15 @@ class Cache:
     async def close(self) -> None:
         """Closes the connections."""
         await self._redis.aclose()
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def _number(text: str) -> int:
+    """A number as Redis has it; -1 for what somebody wrote there that is none."""
+    try:
+        return int(text)
+    except ValueError:
+        return -1

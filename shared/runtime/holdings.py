@@ -9,22 +9,17 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-import asyncpg
-
 from shared.errors import Retry, Stop
 from shared.runtime import lease as leases
-from shared.runtime.batch import digest
 from shared.runtime.cache import Projection
-from shared.runtime.database import Database
 from shared.runtime.lease import Lease, Place
-from shared.runtime.relay import Sender, announce_again
-from shared.runtime.step import Filed, Record, Step
-from shared.runtime.telemetry import Telemetry
+from shared.runtime.step import Filed, Record
+from shared.runtime.takeover import Taker, fits, proves
 
 _FENCED_SECONDS = 2.0  # time for the broker to tell a worker that woke up that its partitions moved
 _BACKOFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
-_TAKE_LOCK = "2s"
 _BOUNDS_SECONDS = 5.0
+_PROJECTION_SWEEP_SECONDS = 10.0
 
 
 class Log(Protocol):
@@ -47,25 +42,13 @@ class Log(Protocol):
 class Holdings:
     """Leases of one step in one worker. ``busy`` is held by whoever works with them."""
 
-    def __init__(
-        self,
-        step: Step[Any, Any, Any],
-        database: Database,
-        sender: Sender,
-        telemetry: Telemetry,
-        *,
-        cluster_id: str,
-        owner: str,
-        projection: Projection | None = None,
-    ) -> None:
+    def __init__(self, taker: Taker, projection: Projection | None = None) -> None:
         self.busy = asyncio.Lock()
         self.log: Log | None = None  # given once the consumer exists
-        self._step = step
-        self._database = database
-        self._sender = sender
-        self._telemetry = telemetry
-        self._cluster_id = cluster_id
-        self._owner = owner
+        self._taker = taker
+        self._service = taker.step.service
+        self._database = taker.database
+        self._telemetry = taker.telemetry
         self._projection = projection
         self._held: dict[Place, Lease] = {}
         self._stopped: dict[Place, str] = {}
@@ -73,6 +56,7 @@ class Holdings:
         self._first_seen: dict[Place, int] = {}
         self._troubles = 0
         self._bounds_checked = 0.0
+        self._projection_swept = time.monotonic()
         self._marked: dict[Place, tuple[int, int]] = {}
 
     # -- what the loop asks ------------------------------------------------------------------------------------
@@ -98,30 +82,12 @@ class Holdings:
         return admitted
 
     def _verify(self, lease: Lease, record: Record) -> bool:
-        """The first record after taking a lease must be the one last applied, or the log is not the one we knew."""
         assert self.log is not None
-        expected = max(lease.next_offset - 1, 0)
-        if record.offset == expected:
-            if lease.last_digest is not None and lease.next_offset and digest(record) != lease.last_digest:
-                raise Stop(
-                    f"{lease.topic}/{lease.partition} holds another record at {record.offset} than the one applied: "
-                    "the log was replaced or its tail was lost",
-                    lease.place,
-                )
-            lease.verified = True
-            return True
-        if self._first_seen.get(lease.place) != record.offset:
-            # Perhaps fetched before the seek: ask once more, and believe it the second time.
+        lease.verified = proves(lease, record, seen_before=self._first_seen.get(lease.place) == record.offset)
+        if not lease.verified:
             self._first_seen[lease.place] = record.offset
-            self.log.go(lease.place, expected)
-            return False
-        if lease.next_offset:
-            raise Stop(
-                f"{lease.topic}/{lease.partition}: the record at {expected}, last applied, is gone; the log goes on at {record.offset}",
-                lease.place,
-            )
-        lease.verified = True
-        return True
+            self.log.go(lease.place, max(lease.next_offset - 1, 0))
+        return lease.verified
 
     async def project(self, filed: Sequence[Filed[Any]], held: Iterable[Lease]) -> None:
         """Writes what changed to Redis. Redis down never stops settlement: the mark lags and the sweep catches up."""
@@ -247,50 +213,21 @@ class Holdings:
 
     async def _take(self, place: Place, bounds: tuple[int, int]) -> None:
         assert self.log is not None
-        lease = await self._take_row(place)
-        start, end = bounds
-        if start > lease.next_offset:
-            raise Stop(f"{place}: the log starts at {start}, past the next record {lease.next_offset}: records are missing", place)
-        if end < lease.next_offset:
-            raise Stop(f"{place}: the log ends at {end}, before the next record {lease.next_offset}: its tail is lost", place)
-        connection = await self._database.connection()
-        try:
-            again = await announce_again(connection, self._sender, self._step.service, self._step.outbox, lease)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as trouble:
-            await self._database.drop()
-            raise Retry(f"Postgres: {trouble}") from trouble
+        lease, offset = await self._taker.take(place, bounds)
         lease.projection_broken = self._projection is not None and lease.projected_seq < lease.out_seq
-        expected = max(lease.next_offset - 1, 0)
-        lease.verified = start > expected  # the record before was pruned by retention: nothing to compare with
         self._held[place] = lease
         self._first_seen.pop(place, None)
-        self.log.go(place, max(expected, start))
-        self._telemetry.took(place, lease.epoch, again)
-
-    async def _take_row(self, place: Place) -> Lease:
-        for _ in range(2):
-            try:
-                async with self._database.transaction() as tx:
-                    await tx.execute(f"set local lock_timeout = '{_TAKE_LOCK}'")
-                    return await leases.take(tx, self._step.service, place, self._cluster_id, self._owner)
-            except Retry as trouble:
-                if not isinstance(trouble.__cause__, asyncpg.LockNotAvailableError):
-                    raise
-                ended = await leases.evict(await self._database.connection(), self._step.service, place)
-                self._telemetry.evicted(place, ended)
-        raise Retry(f"the lease on {place} stays locked")
+        self.log.go(place, offset)
 
     async def _store_marks(self) -> None:
         unmarked = [
-            lease
-            for place, lease in self._held.items()
-            if self._marked.get(place) != (lease.relayed_seq, lease.projected_seq)
+            lease for place, lease in self._held.items() if self._marked.get(place) != (lease.relayed_seq, lease.projected_seq)
         ]
         if not unmarked:
             return
         async with self._database.transaction() as tx:
             for lease in sorted(unmarked, key=lambda lease: lease.place):
-                await leases.mark(tx, self._step.service, lease)
+                await leases.mark(tx, self._service, lease)
         for lease in unmarked:
             self._marked[lease.place] = (lease.relayed_seq, lease.projected_seq)
 
@@ -309,14 +246,21 @@ class Holdings:
                 return
             lease.projected_seq = lease.out_seq
             lease.projection_broken = False
+        if time.monotonic() - self._projection_swept > _PROJECTION_SWEEP_SECONDS:
+            self._projection_swept = time.monotonic()
+            connection = await self._database.connection()
+            try:
+                self._telemetry.projection_swept(await self._projection.sweep(connection))
+            except self._projection.TROUBLE as trouble:
+                self._telemetry.projection_failed(trouble)
 
     async def _look_at_the_log(self) -> None:
         """A topic that was deleted and made again does not show by itself: its end is before what we have applied."""
         if self.log is None or time.monotonic() - self._bounds_checked < _BOUNDS_SECONDS:
             return
         self._bounds_checked = time.monotonic()
-        for place, (start, end) in (await self.log.bounds(list(self._held))).items():
-            lease = self._held[place]
-            if end < lease.next_offset or start > lease.next_offset:
-                why = f"{place}: the log runs from {start} to {end}, the next record is {lease.next_offset}: it is not the log it was"
-                await self.stop(Stop(why, place), [place])
+        for place, bounds in (await self.log.bounds(list(self._held))).items():
+            try:
+                fits(self._held[place], bounds)
+            except Stop as stop:
+                await self.stop(stop, [place])

@@ -76,7 +76,8 @@ update runtime.lease l set
     rejected = l.rejected + a.rejected, quarantined = l.quarantined + a.quarantined, updated_at = now()
 from unnest($2::text[], $3::int[], $4::bigint[], $5::bytea[], $6::bigint[], $7::bigint[], $8::bigint[],
             $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[])
-    as a(topic, partition, next_offset, last_digest, out_seq, relayed_seq, projected_seq, decided, repeated, rejected, quarantined)
+    as a(topic, partition, next_offset, last_digest, out_seq, relayed_seq, projected_seq,
+         decided, repeated, rejected, quarantined)
 where l.service = $1 and l.topic = a.topic and l.partition = a.partition
 """
 

@@ -34,37 +34,37 @@ class Sender(Protocol):
 def dead_letter(poison: Poison) -> Outgoing:
     """The message on ``claims.dead``: the original bytes, and in the headers why and where from."""
     record = poison.record
-    return _dead(poison.part, record.key, record.value, poison.reason, poison.detail, record.topic, record.partition, record.offset)
+    headers = _why(poison.reason, poison.detail, record.topic, record.partition, record.offset)
+    return Outgoing(Message(DEAD, poison.part, record.key or b"", record.value), headers)
 
 
-def _dead(
-    part: int, key: bytes | None, value: bytes, reason: str, detail: str, topic: str, partition: int, offset: int
-) -> Outgoing:
-    headers = (
+def _why(reason: str, detail: str, topic: str, partition: int, offset: int) -> tuple[tuple[str, bytes], ...]:
+    return (
         ("reason", f"{reason}: {detail}".encode("utf-8", "replace")),
         ("topic", topic.encode()),
         ("partition", str(partition).encode()),
         ("offset", str(offset).encode()),
     )
-    return Outgoing(Message(DEAD, part, key or b"", value), headers)
+
+
+_POISON = """
+select seq, null as target, part, key, value, reason, detail, topic, partition, record_offset
+from runtime.quarantine
+where service = $1 and topic = $2 and partition = $3 and seq > $4
+"""
+_DECIDED = """
+select seq, target, part, key, value, null as reason, null as detail, null as topic, 0 as partition, 0 as record_offset
+from {outbox}
+where source_topic = $2 and source_partition = $3 and seq > $4
+"""
 
 
 def _unannounced(outbox: str | None) -> str:
-    quarantined = """
-        select seq, null as target, part, key, value, reason, detail, topic, partition, record_offset
-        from runtime.quarantine
-        where service = $1 and topic = $2 and partition = $3 and seq > $4"""
-    decided = f"""
-        select seq, target, part, key, value, null as reason, null as detail, null as topic, 0 as partition, 0 as record_offset
-        from {outbox}
-        where source_topic = $2 and source_partition = $3 and seq > $4"""  # noqa: S608 - a table's name from our own code
-    both = f"{quarantined} union all {decided}" if outbox else quarantined
-    return f"select * from ({both}) as both_tables order by seq limit {PAGE}"
+    both = f"{_POISON} union all {_DECIDED.format(outbox=outbox)}" if outbox else _POISON
+    return f"select * from ({both}) as both_tables order by seq limit {PAGE}"  # noqa: S608 - a table's name from our own code
 
 
-async def announce_again(
-    connection: asyncpg.Connection, sender: Sender, service: str, outbox: str | None, lease: Lease
-) -> int:
+async def announce_again(connection: asyncpg.Connection, sender: Sender, service: str, outbox: str | None, lease: Lease) -> int:
     """Announces everything above ``relayed_seq``, after a take-over. Returns how many. Raises Retry.
 
     ``lease.relayed_seq`` follows what was acknowledged, page by page.
@@ -84,6 +84,5 @@ async def announce_again(
 def _outgoing(row: asyncpg.Record) -> Outgoing:
     if row["target"] is not None:
         return Outgoing(Message(row["target"], row["part"], row["key"], row["value"]))
-    return _dead(
-        row["part"], row["key"], row["value"], row["reason"], row["detail"], row["topic"], row["partition"], row["record_offset"]
-    )
+    headers = _why(row["reason"], row["detail"], row["topic"], row["partition"], row["record_offset"])
+    return Outgoing(Message(DEAD, row["part"], row["key"] or b"", row["value"]), headers)

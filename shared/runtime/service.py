@@ -31,6 +31,7 @@ from shared.runtime.kafka import ConsumerLog, Producer, age_seconds, consume, ma
 from shared.runtime.loop import Loop
 from shared.runtime.settings import Settings
 from shared.runtime.step import Step
+from shared.runtime.takeover import Taker
 from shared.runtime.telemetry import REGISTRY, Telemetry
 
 log = logging.getLogger("gongji.service")
@@ -107,9 +108,7 @@ class Service:
         telemetry = Telemetry(step.service, wiring.name)
         database = Database(self._settings.postgres, role="gongji_service", name=f"gongji-{step.service}")
         producer = Producer(self._settings.kafka, {name: topic.partitions for name, topic in self._declared.items()})
-        holdings = Holdings(
-            step, database, producer, telemetry, cluster_id=cluster_id, owner=self._owner, projection=wiring.projection
-        )
+        holdings = Holdings(Taker(step, database, producer, telemetry, cluster_id, self._owner), wiring.projection)
         loop = Loop(step, database, producer, holdings, telemetry, batch_max=self._settings.batch_max)
         consume(
             self._broker,
@@ -129,7 +128,7 @@ class Service:
             asyncio.get_running_loop().add_signal_handler(number, over.set)
         async with self._page() as url, self._loops():
             _settle_garbage_collector()
-            print(f"gongji: {self._name} ready ({url})", file=sys.stderr, flush=True)
+            sys.stderr.write(f"gongji: {self._name} ready ({url})\n")
             await over.wait()
             log.info("draining")
 

@@ -27,6 +27,7 @@ _EVICTED = Counter("gongji_evicted", "Frozen holders whose backend was ended", _
 _AGAIN = Counter("gongji_announced_again", "Messages announced again after a take-over", _STEP, registry=REGISTRY)
 _RETRIES = Counter("gongji_retries", "Batches tried again after server trouble", _STEP, registry=REGISTRY)
 _REDIS = Counter("gongji_projection_failures", "Batches whose projection to Redis failed", _STEP, registry=REGISTRY)
+_WRONG = Counter("gongji_projection_wrong", "Members whose counters in Redis differed from Postgres", _STEP, registry=REGISTRY)
 _HELD = Gauge("gongji_leases_held", "Partitions held", _STEP, registry=REGISTRY)
 _STOPPED = Gauge("gongji_partitions_stopped", "Partitions that stopped and need a person (alarm)", _STEP, registry=REGISTRY)
 _MISSING = Gauge("gongji_partitions_missing", "Partitions assigned but not worked on", _STEP, registry=REGISTRY)
@@ -110,6 +111,12 @@ class Telemetry:
         _REDIS.labels(*self._labels).inc()
         self._say(logging.WARNING, "redis does not answer, settlement goes on", why=str(why))
 
+    def projection_swept(self, wrong: int) -> None:
+        """A sample of Redis was compared with Postgres; so many members differed and were deleted."""
+        if wrong:
+            _WRONG.labels(*self._labels).inc(wrong)
+            self._say(logging.ERROR, "redis showed what postgres does not know; deleted", members=wrong)
+
     def stopped(self, place: Place, why: str) -> None:
         """A partition stopped: an alarm."""
         self.stops[place] = why
@@ -124,7 +131,9 @@ class Telemetry:
         _STOPPED.labels(*self._labels).set(stopped)
         _MISSING.labels(*self._labels).set(missing)
         _BACKLOG.labels(*self._labels).set(sum(lease.out_seq - lease.relayed_seq for lease in leases))
-        _UNPROJECTED.labels(*self._labels).set(sum(lease.out_seq - lease.projected_seq for lease in leases if lease.projection_broken))
+        _UNPROJECTED.labels(*self._labels).set(
+            sum(lease.out_seq - lease.projected_seq for lease in leases if lease.projection_broken)
+        )
 
     def lag(self, records: int, seconds: float) -> None:
         """How far behind the log this step is."""

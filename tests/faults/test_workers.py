@@ -4,12 +4,14 @@ Each test sends a day of its own through one deployment and compares every outco
 day in one process (``gongji replay``; that the two agree undisturbed is the first test). Then the audit.
 """
 
+import asyncio
 import json
 import signal
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from deployment import Deployment, Line, chunks, day, deployment, until
 from servers import LocalServers
 
@@ -119,9 +121,7 @@ def test_a_frozen_worker_that_wakes_up_after_its_partitions_moved_is_fenced(runn
     until(
         lambda: all(
             epoch > epochs[place]
-            for place, epoch in running.rows(
-                "select topic || partition, epoch from runtime.lease where service = 'adjudication'"
-            )
+            for place, epoch in running.rows("select topic || partition, epoch from runtime.lease where service = 'adjudication'")
         ),
         "the partitions to move",
     )
@@ -138,7 +138,11 @@ def test_the_same_claim_on_every_partition_at_once_is_settled_once(running: Depl
     running.register(lines)
     claims = [line for line in claims_of(lines) if line["type"] == "claim"]
     seen: dict[tuple[str, str], Line] = {}
-    once = [seen.setdefault((c["institution_id"], c["claim_no"]), c) for c in claims if (c["institution_id"], c["claim_no"]) not in seen]
+    once = [
+        seen.setdefault((c["institution_id"], c["claim_no"]), c)
+        for c in claims
+        if (c["institution_id"], c["claim_no"]) not in seen
+    ]
     for partition in range(4):
         running.send(once, partition=partition)
     running.drain()
@@ -174,15 +178,11 @@ def test_a_stranger_on_an_inner_topic_is_set_aside(running: Deployment) -> None:
     running_before = running.rows("select count(*) from account.outcome")[0][0]
 
     async def intrude() -> None:
-        from aiokafka import AIOKafkaProducer
-
         producer = AIOKafkaProducer(bootstrap_servers=running.servers.addresses.kafka)
         await producer.start()
         for topic in ("claims.accepted", "claims.eligible", "claims.adjudicated", "claims.settled"):
             await producer.send_and_wait(topic, b"\x00garbage", headers=[("x", b"\xff"), ("", b"")], partition=0)
         await producer.stop()
-
-    import asyncio
 
     asyncio.run(intrude())
     running.drain()
