@@ -54,6 +54,8 @@ class Compiler:
             return Plan(missing=Missing(f"benefits.{base}", "policy", self.version.benefits.ordinary.article))
         self.name = benefit
         self.articles[benefit.article] = None
+        if self.kind.level_article is not None:
+            self.articles[self.kind.level_article] = None
         pool = [self._compile(step) for step in benefit.pool]
         after = [self._compile(step) for step in benefit.after]
         return Plan(

@@ -40,6 +40,7 @@ class Kind(NamedTuple):
     place: str
     pharmacy: bool
     entitlements: tuple[str, ...]
+    level_article: str | None = None  # what says as which level the place counts, where the register's own does not
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from services.adjudication.compiler import Compiler
 from services.adjudication.plan import Kind, Plan
-from shared.events import InstitutionFacts, Verdict
+from shared.events import Verdict
 from shared.policy import Version
 
 
@@ -19,9 +19,7 @@ class Rulebook:
         self.version = version
         self._boundaries = version.boundaries()
         self._plans: dict[tuple[int, Kind], Plan] = {}
-        levels = version.benefits.levels
-        self._unrated = levels.unrated.as_
-        self._pharmacy = None if levels.pharmacy is None else levels.pharmacy.as_
+        self._levels = version.benefits.levels
         self._special = tuple((span.from_, span.to) for span in version.benefits.period.special)
 
     @staticmethod
@@ -37,30 +35,33 @@ class Rulebook:
                 return f"{start:%Y-%m}/{end:%Y-%m}"
         return f"{day.year:04d}"
 
-    def place(self, verdict: Verdict) -> str:
-        """As what the claim's place counts: level 1, 2 or 3, or a pharmacy in rows of its own."""
-        institution = verdict.institution
-        if institution is None:
-            return self._unrated
-        facts: InstitutionFacts | None = institution
-        if institution.kind == "pharmacy":
-            if self._pharmacy != "prescriber":
-                return self._pharmacy or self._unrated
+    def place(self, verdict: Verdict) -> tuple[str, str | None]:
+        """As what the claim's place counts (level 1, 2 or 3, or a pharmacy in rows of its own), and who says so."""
+        levels, institution = self._levels, verdict.institution
+        facts, article = institution, None
+        if institution is not None and institution.kind == "pharmacy" and levels.pharmacy is not None:
+            rule, article = levels.pharmacy.as_, levels.pharmacy.article
+            if rule != "prescriber":
+                return rule, article
             facts = verdict.prescriber
-        elif institution.kind == "internet":
-            facts = verdict.host or institution
-        return facts.level if facts is not None and facts.level in {"1", "2", "3"} else self._unrated
+        elif institution is not None and institution.kind == "internet" and levels.internet is not None:
+            facts, article = verdict.host or institution, levels.internet.article
+        if facts is not None and facts.level in {"1", "2", "3"}:
+            return facts.level, article
+        return levels.unrated.as_, article or levels.unrated.article
 
     def plan(self, benefit: str, day: date, verdict: Verdict) -> Plan:
         """The plan for a claim of this benefit on this day, by what the verdict says of member and place."""
         member, institution = verdict.member, verdict.institution
         assert member is not None
+        place, level_article = self.place(verdict)
         kind = Kind(
             verdict.benefit or benefit,  # eligibility may put another in place of the claimed one
             member.status,
-            self.place(verdict),
+            place,
             institution is not None and institution.kind == "pharmacy",
             member.supplements,
+            level_article,
         )
         key = (bisect_right(self._boundaries, day) - 1, kind)
         plan = self._plans.get(key)

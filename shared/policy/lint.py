@@ -161,14 +161,17 @@ def _citation_faults(pack: Pack) -> Iterator[Found]:
 
 
 def _has(version: PackVersion, path: str) -> bool:
-    """Whether a dotted path leads to something inside a version."""
-    place: Any = version.model_dump(by_alias=True)
+    """Whether a dotted path leads to a place inside a version; a rule that is left out has its place too."""
+    found: Any = version
     for part in path.split("."):
-        if isinstance(place, list | tuple):
-            place = place[int(part)] if part.isdigit() and int(part) < len(place) else None
+        if isinstance(found, tuple) and part.isdigit() and int(part) < len(found):
+            found = found[int(part)]
+        elif isinstance(found, BaseModel):
+            names = {field.alias or name: name for name, field in type(found).model_fields.items()}
+            if part not in names:
+                return False
+            found = getattr(found, names[part])
         else:
-            place = place.get(part) if isinstance(place, dict) else None
-        if place is None:
             return False
     return True
 

@@ -113,7 +113,13 @@ def test_a_place_counts_as_the_level_its_city_says(case: Place) -> None:
         prescriber=None if case.prescriber is None else facts(case.region, level=case.prescriber),
         host=None if case.host is None else facts(case.region, level=case.host),
     )
-    assert Rulebook.of(version(case.region)).place(said) == case.expected
+    assert Rulebook.of(version(case.region)).place(said)[0] == case.expected
+
+
+def test_what_says_as_which_level_a_place_counts_is_among_the_articles() -> None:
+    said = verdict(KASHGAR, kind="pharmacy", prescriber=facts(KASHGAR, level="3"))
+    decision = engine.decide(claim("C1", 30_000), said, version(KASHGAR), Counters())
+    assert decision.articles == ("A:1", "653100:10", "653100:23")
 
 
 @pytest.mark.parametrize(
