@@ -1,0 +1,161 @@
+"""``gongji demo``: the stage. Whatever it starts it also ends, unless it is asked to keep it; what it finds it leaves."""
+
+import asyncio
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from types import FrameType
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+
+from deploy.local import servers as local
+from services.demo import day, show, summary
+from services.demo.day import Asked, Feed, Ran
+from services.demo.watch import Line
+from services.demo.workers import Workers
+from shared.errors import UsageError
+from shared.policy import Policies
+from shared.runtime.database import reader
+from shared.runtime.settings import Settings, home_directory
+
+_NAMES: Final = ("GONGJI_KAFKA", "GONGJI_POSTGRES", "GONGJI_REDIS")
+_SEEDS: Final = 1 << 16  # as many as the generator tells apart
+_INTERRUPTED: Final = 130
+
+
+def demo(
+    claims: Annotated[int, typer.Option(min=1, help="Claim numbers; repeats, reversals and the like come on top.")] = 20_000,
+    members: Annotated[int | None, typer.Option(min=1, help="A quarter of the claims unless given.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, max=_SEEDS - 1, help="A day not yet in these books unless given.")] = None,
+    rate: Annotated[float | None, typer.Option(min=1, help="Submissions a second; as fast as it goes unless given.")] = None,
+    *,
+    chaos: Annotated[bool, typer.Option("--chaos", help="Kill a worker of each service on the way.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave servers and services running.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
+) -> None:
+    """Settle a made-up day of claims on real servers with the real services, and audit the books."""
+    console = Console(stderr=True, highlight=False)
+    try:
+        with _interruptible(), ExitStack() as stage:
+            settings = stage.enter_context(_servers(console))
+            policies = Policies.load(settings.policies, settings.parameters)
+            regions = policies.regions
+            number = secrets.randbelow(_SEEDS) if seed is None else seed
+            asked = Asked(claims, max(members or claims // 4, len(regions)), number, rate, chaos)
+            workers, ran = _run(stage, console, settings, regions=regions, asked=asked, fresh=seed is None)
+            came_of_it = asyncio.run(_read(settings, ran))
+            audit = _audit(console)
+            if keep:
+                stage.pop_all()
+            else:
+                console.print("stopping what was started")
+    except KeyboardInterrupt:
+        console.print("gongji: interrupted; everything that was started is stopped")
+        raise typer.Exit(_INTERRUPTED) from None
+    names = {region: (pack.name.zh, pack.name.en) for region, pack in policies.packs.items()}
+    show.tables(console, came_of_it, ran, audit, names)
+    passed = bool(audit["ok"]) and came_of_it.records.add_up and came_of_it.records.taken >= ran.submitted
+    if keep:
+        _say_how_to_stop(console, settings, workers)
+    if as_json:
+        typer.echo(json.dumps({"ok": passed, **show.document(came_of_it, ran, audit, names)}, ensure_ascii=False))
+    if not passed:
+        raise typer.Exit(1)
+
+
+def _run(
+    stage: ExitStack, console: Console, settings: Settings, *, regions: tuple[str, ...], asked: Asked, fresh: bool
+) -> tuple[Workers, Ran]:
+    """Starts the services, writes a day (with `fresh` one that these books do not have), and runs it."""
+    line = Line(console)
+    stage.callback(line.end)
+    directory = settings.home / "demo" / secrets.token_hex(4)
+    directory.mkdir(parents=True)
+    line.say(f"services: starting; log in {directory / 'services.log'}")
+    workers = stage.enter_context(Workers(directory / "services.log"))
+    stage.callback(_deaf)  # the first thing at the end: from now on nothing interrupts the stopping
+    feed = Feed(directory)
+    line.show("making up a day")
+    feed.write(asked, regions)
+    line.show("waiting for the services")
+    workers.wait_until_ready()
+    while fresh and asyncio.run(day.is_known(settings, feed.first_member())):
+        asked = asked._replace(seed=(asked.seed + 1) % _SEEDS)
+        feed.write(asked, regions)
+    line.say(f"services: ready; the day of seed {asked.seed} is in {directory}")
+    ran = asyncio.run(day.run(settings, feed, asked, workers, line))
+    line.end()
+    return workers, ran
+
+
+@contextmanager
+def _servers(console: Console) -> Iterator[Settings]:
+    """The servers of the environment, or local ones, stopped at the end if they did not run before.
+
+    Raises UsageError when the environment names only some, ServerMissing for a program that is not installed.
+    """
+    given = [name for name in _NAMES if os.environ.get(name)]
+    if given and len(given) < len(_NAMES):
+        raise UsageError(f"the environment names {' and '.join(given)}; name all of {', '.join(_NAMES)}, or none")
+    home = home_directory()
+    found = local.status(home)
+    if given or (found is not None and not found.dead):
+        yield Settings.load()
+        return
+    console.print(f"servers: starting in {home}", soft_wrap=True)
+    try:
+        local.up(home)
+        yield Settings.load()
+    finally:
+        local.down(home)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGTERM interrupts as Ctrl-C does; both are as they were afterwards."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _deaf() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+async def _read(settings: Settings, ran: Ran) -> summary.Summary:
+    async with reader(settings.postgres) as connection:
+        return await summary.read(connection, ran.before, ran.after)
+
+
+def _audit(console: Console) -> dict[str, Any]:
+    """What ``gongji audit`` finds; what it says where it finds no answer."""
+    with console.status("auditing the books"):
+        command = (sys.executable, "-m", "services", "audit", "--json")
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)  # noqa: S603
+    try:
+        found: dict[str, Any] = json.loads(done.stdout)
+    except ValueError:
+        return {"ok": False, "checks": [], "said": done.stderr.strip()}
+    return found | {"ok": found.get("ok") is True and done.returncode == 0}
+
+
+def _say_how_to_stop(console: Console, settings: Settings, workers: Workers) -> None:
+    console.print(f"\nkafka     {settings.kafka}\npostgres  {settings.postgres}\nredis     {settings.redis}", markup=False)
+    console.print(f"services  {workers.log}", soft_wrap=True)
+    console.print(f"to stop:  kill {workers.pid}; gongji servers down", soft_wrap=True)

@@ -1,0 +1,166 @@
+"""`gongji demo` as its users run it: a process of its own, on local servers that it starts and stops."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.local import servers as local
+
+SECONDS = 300
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One home for the module: a second demo works on the books of the first."""
+    home = tmp_path_factory.mktemp("demo") / "home"
+    yield home
+    local.erase(home)
+
+
+def environment(home: Path, **more: str) -> dict[str, str]:
+    others = {name: value for name, value in os.environ.items() if not name.startswith("GONGJI_")}
+    return others | {"GONGJI_HOME": str(home)} | more
+
+
+def demo(home: Path, *options: str, **more: str) -> subprocess.CompletedProcess[str]:
+    command = (sys.executable, "-m", "services", "demo", *options)
+    return subprocess.run(command, env=environment(home, **more), capture_output=True, text=True, check=False, timeout=SECONDS)
+
+
+def ended(result: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    assert result.returncode == 0, result.stderr
+    said: dict[str, Any] = json.loads(result.stdout)
+    return said
+
+
+def left_behind(home: Path) -> list[str]:
+    """Command lines of the processes that were started for this home."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdecimal() or int(entry.name) == os.getpid():
+            continue
+        try:
+            told = (entry / "environ").read_bytes() + (entry / "cmdline").read_bytes()
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if command and os.fsencode(home) in told:
+            found.append(command)
+    return found
+
+
+def eventually(holds: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + SECONDS
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def fen(amount: str) -> int:
+    return int(Decimal(amount) * 100)
+
+
+def test_a_day_settles_and_its_summary_adds_up(home: Path) -> None:
+    result = demo(home, "--claims", "1500", "--json")
+    day = ended(result)
+    records, outcomes = day["records"], day["outcomes"]
+    assert records["taken"] == day["submitted"] == records["outcomes"] + records["repeats"] + records["dead"]
+    assert records["outcomes"] == sum(outcomes.values())
+    assert min(outcomes["settled"], outcomes["rejected"], outcomes["reversed"], records["repeats"]) > 0
+    assert outcomes["settled"] > 1000
+    assert {reason["code"] for reason in day["reasons"]} >= {
+        "malformed",
+        "within_deductible",
+        "cap_reached",
+        "duplicate_conflict",
+    }
+    assert all(reason["zh"] and reason["en"] for reason in day["reasons"])
+    for city in day["paid"]:
+        parts = ("pooled", "large_expense", "civil_servant", "veterans", "account", "family_account", "cash")
+        assert fen(city["total"]) == sum(fen(city[part]) for part in parts)
+    assert [city["region"] for city in day["paid"]] == ["130900", "420300", "440800", "511900", "653100"]
+    assert day["owed"]
+    assert sum(fen(net) for net in day["net"].values()) == 0
+    assert 0 < day["latency_ms"]["p50"] <= day["latency_ms"]["p95"] <= day["latency_ms"]["p99"]
+    assert day["drain"]["claims_per_second"] == pytest.approx(records["outcomes"] / day["drain"]["seconds"], rel=0.02)
+    assert day["audit"]["ok"]
+    assert day["audit"]["checks"]
+    assert left_behind(home) == []
+
+
+def test_a_day_settles_while_a_worker_of_each_service_is_killed(home: Path) -> None:
+    """In the books of the day before: a demo takes a day that is not there yet, and counts only that."""
+    result = demo(home, "--claims", "3000", "--chaos", "--json")
+    day = ended(result)
+    assert [kill["service"] for kill in day["kills"]] == ["intake", "eligibility", "adjudication", "account", "crossregion"]
+    assert all(f"kill -9 {kill['pid']}" in result.stderr for kill in day["kills"])
+    records = day["records"]
+    assert records["taken"] == day["submitted"] == records["outcomes"] + records["repeats"] + records["dead"]
+    assert day["outcomes"]["settled"] > 2500
+    assert left_behind(home) == []
+
+
+def test_the_same_day_again_is_nothing_but_repeats(home: Path) -> None:
+    first = ended(demo(home, "--claims", "50", "--seed", "7", "--json"))
+    again = ended(demo(home, "--claims", "50", "--seed", "7", "--json"))
+    assert first["records"]["outcomes"] >= 50
+    assert (again["records"]["outcomes"], again["paid"]) == (0, [])
+    assert again["records"]["repeats"] == again["submitted"] - again["records"]["dead"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_demo_leaves_nothing_running(home: Path, number: signal.Signals) -> None:
+    command = (sys.executable, "-m", "services", "demo", "--claims", "2000", "--rate", "50")
+    with subprocess.Popen(command, env=environment(home), stderr=subprocess.PIPE, text=True) as running:
+        assert running.stderr is not None
+        while (line := running.stderr.readline()) and not line.startswith("sent "):
+            pass
+        assert len(left_behind(home)) > 6
+        running.send_signal(number)
+        _, said = running.communicate(timeout=SECONDS)
+    assert running.returncode == 130
+    assert "interrupted" in said
+    assert left_behind(home) == []
+
+
+def test_a_demo_asked_to_keep_stays_up_and_says_how_to_stop(home: Path) -> None:
+    result = demo(home, "--claims", "100", "--keep")
+    try:
+        assert result.returncode == 0, result.stderr
+        addresses = local.status(home)
+        assert addresses is not None
+        assert addresses.dead == []
+        for address in (addresses.kafka, addresses.postgres, addresses.redis):
+            assert address in result.stderr
+        assert sum(command.rstrip().endswith("serve account") for command in left_behind(home)) == 1
+        kill, pid = next(line for line in result.stderr.splitlines() if "to stop" in line).split(";")[0].split()[-2:]
+        assert kill == "kill"
+        os.kill(int(pid), signal.SIGTERM)
+        assert eventually(lambda: not any("serve" in command for command in left_behind(home)))
+    finally:
+        local.down(home)
+    assert left_behind(home) == []
+
+
+def test_without_a_server_s_program_the_remedy_is_one_command(tmp_path: Path) -> None:
+    result = demo(tmp_path / "home", "--claims", "10", PATH=str(tmp_path))
+    assert result.returncode == 3
+    assert "apt-get install" in result.stderr
+    assert left_behind(tmp_path) == []
+
+
+def test_servers_are_named_all_or_none(tmp_path: Path) -> None:
+    result = demo(tmp_path / "home", GONGJI_KAFKA="127.0.0.1:1")
+    assert result.returncode == 2
+    assert "GONGJI_POSTGRES" in result.stderr
