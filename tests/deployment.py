@@ -202,13 +202,13 @@ class Deployment:
     async def _wire(self, topics: Sequence[str]) -> list[tuple[str, bytes, bytes]]:
         places = {(topic, partition) for topic in topics for partition in range(PARTITIONS)}
         ends = await self._ends(places)
+        wanted = [TopicPartition(*place) for place, end in ends.items() if end]
+        if not wanted:
+            return []
         consumer = AIOKafkaConsumer(bootstrap_servers=self.servers.addresses.kafka, auto_offset_reset="earliest")
         await consumer.start()
         records = []
         try:
-            wanted = [TopicPartition(*place) for place, end in ends.items() if end]
-            if not wanted:
-                return []
             consumer.assign(wanted)
             await consumer.seek_to_beginning()
             left = set(wanted)

@@ -38,6 +38,9 @@ class Log(Protocol):
     async def advise(self, offsets: Mapping[Place, int]) -> None:
         """Tells Kafka how far we are, for lag tools. Never raises."""
 
+    def waiting(self, offsets: Mapping[Place, int]) -> int:
+        """Records in the log past these offsets, as the last fetch knew it."""
+
 
 class Holdings:
     """Leases of one step in one worker. ``busy`` is held by whoever works with them."""
@@ -155,7 +158,7 @@ class Holdings:
     # -- the sweep ---------------------------------------------------------------------------------------------
 
     async def sweep(self) -> None:
-        """Every second, with or without records: take what is missing, store marks, catch up with Redis, look at the log."""
+        """Several times a second, records or not: takes what is missing, stores marks, catches up with Redis, looks at the log."""
         async with self.busy:
             try:
                 await self._take_what_is_assigned()
@@ -164,9 +167,17 @@ class Holdings:
                 await self._look_at_the_log()
             except Retry as trouble:
                 await self.trouble(trouble, list(self._held))
-        if self.log is not None:
-            await self.log.advise({place: lease.next_offset for place, lease in self._held.items()})
         self._telemetry.swept(self._held.values(), len(self._stopped), self.missing())
+
+    async def advise(self) -> None:
+        """Tells Kafka's tools, and ours, how far we are."""
+        if self.log is None:
+            return
+        offsets = {place: lease.next_offset for place, lease in self._held.items()}
+        await self.log.advise(offsets)
+        waiting = self.log.waiting(offsets)
+        applied = min((lease.last_timestamp_ms for lease in self._held.values() if lease.last_timestamp_ms), default=0)
+        self._telemetry.lag(waiting, time.time() - applied / 1000 if waiting and applied else 0.0)
 
     async def release(self) -> None:
         """The end of a worker: what was announced is marked, so that nobody announces it again."""
@@ -176,14 +187,6 @@ class Holdings:
             except Retry as trouble:
                 self._telemetry.trouble(trouble)
             self._held.clear()
-
-    def next_offsets(self) -> dict[Place, int]:
-        """Where each held partition goes on."""
-        return {place: lease.next_offset for place, lease in self._held.items()}
-
-    def oldest_timestamp_ms(self) -> int:
-        """The time of the record applied last where it was longest ago; 0 if none was."""
-        return min((lease.last_timestamp_ms for lease in self._held.values() if lease.last_timestamp_ms), default=0)
 
     def missing(self) -> int:
         """How many assigned partitions are not worked on now."""

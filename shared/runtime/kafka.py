@@ -7,7 +7,6 @@ Kafka's committed offsets as a truth. A handler that raises would be passed over
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -163,10 +162,10 @@ class ConsumerLog:
         except (KafkaError, OSError, TimeoutError, ValueError) as trouble:
             log.debug("advisory commit failed: %s", trouble)
 
-    def lag(self, next_offsets: Mapping[Place, int]) -> int:
+    def waiting(self, offsets: Mapping[Place, int]) -> int:
         """Records in the log past what was applied, as the last fetch knew it."""
         records = 0
-        for place, offset in next_offsets.items():
+        for place, offset in offsets.items():
             end = self._consumer.highwater(TopicPartition(*place))
             records += max(0, (end or offset) - offset)
         return records
@@ -267,8 +266,3 @@ class _NoConsumer:
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
         """The holdings seek."""
-
-
-def age_seconds(timestamp_ms: int) -> float:
-    """How old a record is."""
-    return max(0.0, time.time() - timestamp_ms / 1000)

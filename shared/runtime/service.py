@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import gc
+import io
+import itertools
 import logging
 import os
 import secrets
@@ -12,7 +14,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import asyncpg
 import uvicorn
@@ -27,7 +29,7 @@ from shared.runtime import topics
 from shared.runtime.cache import Projection
 from shared.runtime.database import Database
 from shared.runtime.holdings import Holdings
-from shared.runtime.kafka import ConsumerLog, Producer, age_seconds, consume, make_broker
+from shared.runtime.kafka import Producer, consume, make_broker
 from shared.runtime.loop import Loop
 from shared.runtime.settings import Settings
 from shared.runtime.step import Step
@@ -36,7 +38,9 @@ from shared.runtime.telemetry import REGISTRY, Telemetry
 
 log = logging.getLogger("gongji.service")
 
-_SWEEP_SECONDS = 1.0
+_SWEEP_SECONDS = 0.2
+_ADVISE_EVERY = 5  # sweeps
+_DRAIN_SECONDS = 20.0
 _STALE_SECONDS = 60.0  # without a sweep for so long the process is not alive, whatever the kernel says
 
 
@@ -139,14 +143,20 @@ class Service:
         try:
             yield
         finally:
-            for sweep in sweeps:
-                sweep.cancel()
-            await asyncio.gather(*sweeps, return_exceptions=True)
-            await self._broker.stop()
-            for running in self._running:
-                await running.holdings.release()
-                await running.producer.close()
-                await running.database.close()
+            try:
+                await asyncio.wait_for(self._drain(sweeps), _DRAIN_SECONDS)
+            except TimeoutError:
+                _give_up()
+
+    async def _drain(self, sweeps: Sequence[asyncio.Task[None]]) -> None:
+        for sweep in sweeps:
+            sweep.cancel()
+        await asyncio.gather(*sweeps, return_exceptions=True)
+        await self._broker.stop()
+        for running in self._running:
+            await running.holdings.release()
+            await running.producer.close()
+            await running.database.close()
 
     @contextlib.asynccontextmanager
     async def _page(self) -> AsyncIterator[str]:
@@ -189,17 +199,23 @@ class Service:
 
 
 async def _sweep(running: _Running) -> None:
-    while True:
+    for turn in itertools.count():
         await asyncio.sleep(_SWEEP_SECONDS)
         try:
             await running.holdings.sweep()
-            log_of = running.holdings.log
-            if isinstance(log_of, ConsumerLog):
-                waiting = log_of.lag(running.holdings.next_offsets())
-                oldest = running.holdings.oldest_timestamp_ms()
-                running.telemetry.lag(waiting, age_seconds(oldest) if waiting and oldest else 0.0)
+            if turn % _ADVISE_EVERY == 0:
+                await running.holdings.advise()
         except Exception:
             log.exception("sweep failed; the next one tries again")
+
+
+def _give_up() -> NoReturn:
+    """Ends the process as a kill would, which loses nothing; says where it hung, which must not be."""
+    for task in asyncio.all_tasks():
+        where = io.StringIO()
+        task.print_stack(file=where)
+        log.error("not drained in time: %s", where.getvalue())
+    os._exit(1)
 
 
 def _http_only(app: Any) -> Any:
