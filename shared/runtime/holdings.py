@@ -158,7 +158,7 @@ class Holdings:
     # -- the sweep ---------------------------------------------------------------------------------------------
 
     async def sweep(self) -> None:
-        """Several times a second, records or not: takes what is missing, stores marks, catches up with Redis, looks at the log."""
+        """Several times a second: takes what is missing, stores marks, catches up with Redis, looks at the log."""
         async with self.busy:
             try:
                 await self._take_what_is_assigned()
