@@ -93,6 +93,7 @@ class Judge:
         closed = next((found for ground in GROUNDS if (found := ground(case)) is not None), None)
         account_reason = _account_closed(case)
         payer = claim.family_payer
+        rules = None if payer is None else self._family_rules(payer, case)
         return Verdict(
             region=version.region,
             care_region=case.institution.region,
@@ -102,14 +103,15 @@ class Judge:
             account_open=account_reason is None,
             account_reason=account_reason,
             family_allowed=payer is not None
-            and _related(register, payer, claim.member_id, case.day, self._family_rules(payer, case)),
+            and rules is not None
+            and _related(register, payer, claim.member_id, case.day, rules),
             line_reasons=line_reasons,
             amounts=amounts,
             member=case.member,
             institution=case.institution,
             host=case.host,
             prescriber=case.prescriber,
-            articles=applied(case) if closed is None else (),
+            articles=(*(applied(case) if closed is None else ()), *(() if rules is None else (rules.family.article,))),
         )
 
     def _family_rules(self, payer: str, case: Case) -> Coverage:

@@ -1,0 +1,162 @@
+"""``gongji policy``: lint, show, diff, test, coverage."""
+
+import asyncio
+import json
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from services.law import coverage, words
+from services.law.examples import Example, read_examples, run
+from services.law.movement import movement
+from services.law.texts import Texts
+from shared.errors import UsageError
+from shared.policy import PackError, Policies
+from shared.policy.lint import parameters_needed, read_pack
+from shared.policy.pack import Pack, PackVersion
+from shared.policy.reading import read_yaml
+from shared.runtime.settings import policies_directory
+
+app = typer.Typer(help="Policy packs: check, show, compare, test.", no_args_is_help=True)
+
+_EXAMPLES = Path(__file__).parents[2] / "tests" / "scenarios"
+Directory = Annotated[Path | None, typer.Argument(help="The directory of packs; by default the deployment's.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Machine output, one JSON object a line.")]
+
+
+@app.command()
+def lint(
+    directory: Directory = None,
+    parameters: Annotated[Path | None, typer.Option(help="The operator's figures, checked with the packs.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Checks packs: every fault with file, place and remedy. Exit 1 when there is one."""
+    where = directory or policies_directory()
+    try:
+        policies = Policies.load(where, parameters)
+    except PackError as error:
+        for fault in error.faults:
+            typer.echo(json.dumps(fault._asdict(), ensure_ascii=False) if as_json else str(fault), err=not as_json)
+        raise typer.Exit(1) from None
+    typer.echo(f"{len(policies.regions)} packs, {len(policies.versions)} versions: no fault", err=True)
+
+
+@app.command()
+def show(
+    region: Annotated[str | None, typer.Argument(help="A region's code; by default all.")] = None,
+    directory: Annotated[Path | None, typer.Option(help="The directory of packs.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Says what packs say: each figure with its place, unit, dates and article, and what the operator must supply."""
+    policies = Policies.load(directory or policies_directory())
+    chosen = _chosen(policies, region)
+    if as_json:
+        for version in policies.versions:
+            if version.region in {pack.region for pack in chosen}:
+                said = {"region": version.region, "version": version.ref.version, "hash": version.ref.hash}
+                typer.echo(json.dumps(said | {"content": json.loads(version.content)}, ensure_ascii=False))
+        return
+    for pack in chosen:
+        typer.echo(f"{pack.region} {pack.name.zh} {pack.name.en}")
+        for document in pack.provenance:
+            typer.echo(f"  {document.id}: {document.document} {document.title} {document.date}")
+        for number, reading in pack.interpretations.items():
+            typer.echo(f"  {number} {reading.question} {reading.decision} ({reading.reason})")
+        for name, unit in sorted(parameters_needed(pack).items()):
+            typer.echo(f"  needs {name} ({unit})")
+        for version_ in pack.versions:
+            typer.echo(f"  version {version_.version}, {version_.from_}..{version_.to or ''}")
+            for place, said_ in words.lines(version_).items():
+                typer.echo(f"    {place}: {said_}")
+
+
+@app.command()
+def diff(
+    old: Annotated[str, typer.Argument(help="FILE or FILE@VERSION (by default the last version).")],
+    new: Annotated[str, typer.Argument(help="FILE or FILE@VERSION.")],
+    feed: Annotated[Path | None, typer.Option(help="A feed: how many claims and how much money move.")] = None,
+) -> None:
+    """Says in words what changes from one version to another. Exit 1 when something does."""
+    (pack, before), (_, after) = _version(old), _version(new)
+    said = words.changes(words.lines(before), words.lines(after))
+    for line in said:
+        typer.echo(line)
+    if feed is not None:
+        for line in asyncio.run(movement(pack, before, after, feed)):
+            typer.echo(line)
+    raise typer.Exit(1 if said else 0)
+
+
+@app.command(name="test")
+def settle_examples(
+    directory: Directory = None,
+    examples: Annotated[Path, typer.Option(help="The directory of worked examples.")] = _EXAMPLES,
+) -> None:
+    """Settles the worked examples with the packs. Exit 1 when one comes out otherwise."""
+    where = directory or policies_directory()
+    found = read_examples(examples)
+    if not found:
+        raise UsageError(f"{examples}: no examples (*.yaml) there")
+    failed = 0
+    for example in found:
+        differences = asyncio.run(run(example, with_parameters(example, where)))
+        failed += bool(differences)
+        for difference in differences:
+            typer.echo(f"{example.file}: {example.name}: {difference}")
+    typer.echo(f"{len(found)} examples, {failed} otherwise than expected", err=True)
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command(name="coverage")
+def coverage_page(
+    directory: Directory = None,
+    examples: Annotated[Path, typer.Option(help="The directory of worked examples.")] = _EXAMPLES,
+    as_json: AsJson = False,
+) -> None:
+    """Article by article: executable and tested, data only, pending, or not computational, and why."""
+    where = directory or policies_directory()
+    policies, texts, found = Policies.load(where), Texts.load(where), read_examples(examples)
+    packs = list(policies.packs.values())
+    if as_json:
+        for pack in packs:
+            for row in coverage.rows(pack, texts, found):
+                typer.echo(json.dumps(row._asdict(), ensure_ascii=False))
+    else:
+        typer.echo(coverage.page(packs, texts, found))
+
+
+def with_parameters(example: Example, directory: Path) -> Policies:
+    """The packs, with the figures that the example gives as the operator's."""
+    if not example.parameters:
+        return Policies.load(directory)
+    given = {name: [{"from": "2000-01-01", "value": value}] for name, value in example.parameters.items()}
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / "parameters.yaml"
+        file.write_text(json.dumps({example.region: given}, default=str), encoding="utf-8")
+        return Policies.load(directory, file)
+
+
+def _chosen(policies: Policies, region: str | None) -> Iterable[Pack]:
+    if region is None:
+        return list(policies.packs.values())
+    if region not in policies.packs:
+        raise UsageError(f"no pack for {region}: one of {', '.join(sorted(policies.packs))}")
+    return [policies.packs[region]]
+
+
+def _version(named: str) -> tuple[Pack, PackVersion]:
+    name, _, version = named.partition("@")
+    file = Path(name)
+    if not file.is_file():
+        raise UsageError(f"{name}: no such pack; name a file, or FILE@VERSION")
+    data: Any = read_yaml(file.read_bytes(), file.name)
+    pack = read_pack(data, file.name)
+    if not version:
+        return pack, pack.versions[-1]
+    for one in pack.versions:
+        if one.version == version:
+            return pack, one
+    raise UsageError(f"{name} has no version {version}: one of {', '.join(one.version for one in pack.versions)}")

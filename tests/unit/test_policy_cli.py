@@ -1,0 +1,145 @@
+"""`gongji policy`: lint, show, diff, test and coverage, as a person at the terminal meets them."""
+
+import json
+from pathlib import Path
+
+import pytest
+from adjudication_cases import PACKS
+from typer.testing import CliRunner
+
+from services.law import cli
+from services.law.texts import Texts
+from shared.errors import UsageError
+from shared.policy import Policies
+
+EXAMPLES = Path(__file__).parents[1] / "scenarios"
+CANGZHOU_FILE = PACKS / "130900-cangzhou.yaml"
+
+
+def gongji(*words: object) -> tuple[int, str]:
+    result = CliRunner().invoke(cli.app, [str(word) for word in words])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.output
+
+
+@pytest.fixture
+def changed(tmp_path: Path) -> Path:
+    """Cangzhou with 55 % for active members."""
+    text = CANGZHOU_FILE.read_text(encoding="utf-8")
+    file = tmp_path / CANGZHOU_FILE.name
+    file.write_text(text.replace("{status: active, value: 50,", "{status: active, value: 55,", 1), encoding="utf-8")
+    return file
+
+
+def test_lint_finds_nothing_in_our_packs_and_says_each_fault_of_a_broken_one(tmp_path: Path) -> None:
+    assert gongji("lint", PACKS)[0] == 0
+    text = CANGZHOU_FILE.read_text(encoding="utf-8")
+    (tmp_path / "pack.yaml").write_text(text.replace("value: 1200", "value: 12"), encoding="utf-8")
+    code, said = gongji("lint", tmp_path, "--json")
+    assert code == 1
+    fault = json.loads(said.splitlines()[0])
+    assert fault["file"] == "pack.yaml"
+    assert fault["path"] == "versions[0].benefits.ordinary.pool[2]"
+
+
+def test_show_gives_each_figure_with_its_article_and_names_what_the_operator_must_supply() -> None:
+    code, said = gongji("show", "440800", "--directory", PACKS)
+    assert code == 0
+    assert "benefits.ordinary.pool[ratio].table (active, level 1): 60 percent [440800:8]" in said
+    assert "needs average_wage_year_before_last (yuan)" in said
+    with pytest.raises(UsageError, match="no pack for 999999"):
+        gongji("show", "999999", "--directory", PACKS)
+
+
+def test_diff_says_in_words_what_changes_and_how_much_money_moves(changed: Path, tmp_path: Path) -> None:
+    feed = tmp_path / "feed.ndjson"
+    feed.write_text("\n".join(FEED) + "\n", encoding="utf-8")
+    code, said = gongji("diff", CANGZHOU_FILE, changed, "--feed", feed)
+    assert code == 1
+    assert said.splitlines() == [
+        "~ benefits.ordinary.pool[ratio].table (active): 50 percent [130900:10] -> 55 percent [130900:10]",
+        "1 of 2 outcomes differ",
+        "pooled: +10.00",
+        "cash: -10.00",
+    ]
+    assert gongji("diff", CANGZHOU_FILE, CANGZHOU_FILE) == (0, "")
+    with pytest.raises(UsageError, match="no version 1999"):
+        gongji("diff", f"{CANGZHOU_FILE}@1999", changed)
+
+
+def test_the_examples_fail_with_packs_that_pay_otherwise(changed: Path) -> None:
+    for file in PACKS.glob("*.yaml"):
+        if file.name != changed.name:
+            (changed.parent / file.name).write_bytes(file.read_bytes())
+    code, said = gongji("test", changed.parent, "--examples", EXAMPLES)
+    assert code == 1
+    assert "130900-cangzhou" in said
+    assert "pooled is" in said
+    assert "511900-bazhong" not in said
+
+
+def test_every_article_is_executed_or_says_why_not_and_what_is_executed_is_shown() -> None:
+    code, said = gongji("coverage", PACKS, "--examples", EXAMPLES, "--json")
+    assert code == 0
+    rows = [json.loads(line) for line in said.splitlines()]
+    assert len(rows) == 22 + 28 + 26 + 31 + 25
+    assert [row["article"] for row in rows if row["state"] in {"unexplained", "data only"}] == []
+    assert "| 130900:10 | executable and tested |" in gongji("coverage", PACKS, "--examples", EXAMPLES)[1]
+
+
+def test_every_article_a_pack_cites_can_be_quoted() -> None:
+    texts = Texts.load(PACKS)
+    for pack in Policies.load(PACKS).packs.values():
+        for document in pack.provenance:
+            if document.id == pack.region:
+                assert texts.numbers(document.id) == [str(number + 1) for number in range(document.articles)]
+    quoted = texts["130900:10"]
+    assert quoted is not None
+    assert "统筹基金起付标准为100元" in quoted.text
+    assert texts["420300:10.4"] == texts["420300:10"]
+    assert texts["SIL:30"] is None
+
+
+MEMBER = {
+    "type": "member",
+    "member_id": "M1",
+    "region": "130900",
+    "status": "active",
+    "employment": "employee",
+    "sector": "enterprise",
+    "valid_from": "2020-01-01",
+}
+INSTITUTION = {
+    "type": "institution",
+    "institution_id": "I1",
+    "region": "130900",
+    "kind": "hospital",
+    "level": "2",
+    "designated_from": "2020-01-01",
+    "pooled_outpatient": True,
+    "networked": True,
+}
+
+
+def a_claim(number: int, amount: str) -> dict[str, object]:
+    return {
+        "type": "claim",
+        "claim_no": str(number),
+        "institution_id": "I1",
+        "member_id": "M1",
+        "benefit": "ordinary",
+        "channel": "direct",
+        "emergency": False,
+        "visited_at": f"2023-05-0{number}T09:00:00+08:00",
+        "submitted_at": "2023-05-09T09:00:00+08:00",
+        "total": amount,
+        "own_paid": "0.00",
+        "over_limit": "0.00",
+        "pre_self_pay": "0.00",
+        "in_scope": amount,
+        "use_account": False,
+    }
+
+
+FEED = [json.dumps(line) for line in (MEMBER, INSTITUTION, a_claim(1, "100.00"), a_claim(2, "200.00"))]
