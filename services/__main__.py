@@ -10,6 +10,7 @@ import typer
 
 from deploy.local.cli import app as servers_app
 from services import serve as serving
+from services.audit_cli import audit
 from services.crossregion.cli import app as clearing_app
 from services.demo.cli import demo
 from services.ops.feed import app as feed_app
@@ -27,6 +28,7 @@ app.add_typer(servers_app, name="servers")
 app.add_typer(feed_app, name="feed")
 app.add_typer(clearing_app, name="clearing")
 app.command()(demo)
+app.command()(audit)
 
 
 @app.command()

@@ -1,0 +1,209 @@
+"""I11 and I17 on the topics: every decision was announced, and after de-duplication a topic is what the tables say.
+
+One topic after the other; of each message only a digest with its partition is held.
+"""
+# ruff: noqa: S608 - SQL put together from this package's own names
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from hashlib import md5
+from typing import Final, NamedTuple
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
+
+from services.ops.audit.check import Check, Finding
+from services.ops.audit.counts import OUTBOXES
+from services.ops.audit.view import NOWHERE, View
+from shared.errors import ServerMissing
+from shared.events import ACCEPTED, ADJUDICATED, DEAD, OBLIGATIONS, REJECTED, SETTLED, SUBMITTED
+from shared.runtime.lease import Place
+
+READ: Final = (ACCEPTED, ADJUDICATED, SETTLED, REJECTED, OBLIGATIONS, DEAD)
+_SECONDS: Final = 30.0
+_NAMED: Final = {
+    "intake.outgoing": "t.event_id",
+    **dict.fromkeys(
+        ("adjudication.decision", "account.outcome", "crossregion.obligation"),
+        "t.institution_id || '/' || t.claim_no || ' ' || t.kind",
+    ),
+    "runtime.quarantine": "'quarantine ' || t.id",
+}
+_POISON: Final = "service = t.service and l.topic = t.topic and l.partition = t.partition"
+_DECIDED: Final = "topic = t.source_topic and l.partition = t.source_partition"
+
+
+class Seen(NamedTuple):
+    """A message: where, and the digest of its bytes."""
+
+    partition: int
+    digest: bytes
+
+
+@asynccontextmanager
+async def log(bootstrap: str) -> AsyncIterator[AIOKafkaConsumer]:
+    """A consumer that belongs to no group, so that looking disturbs nobody. Raises ServerMissing."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap,
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        isolation_level="read_committed",
+        max_partition_fetch_bytes=8 * 1024 * 1024,
+        check_crcs=False,
+    )
+    try:
+        try:
+            await asyncio.wait_for(consumer.start(), _SECONDS)
+        except (KafkaError, OSError, TimeoutError) as trouble:
+            raise ServerMissing("kafka", f"{trouble}; start it (gongji servers up) or set GONGJI_KAFKA") from trouble
+        yield consumer
+    finally:
+        await consumer.stop()
+
+
+async def bounds(consumer: AIOKafkaConsumer, places: Iterable[Place]) -> tuple[dict[Place, int], dict[Place, int]]:
+    """Where these partitions start, and where they end. Raises ServerMissing."""
+    there = await consumer.topics()
+    wanted = [TopicPartition(*place) for place in places if place[0] in there]
+    try:
+        async with asyncio.timeout(_SECONDS):
+            starts = await consumer.beginning_offsets(wanted)
+            ends = await consumer.end_offsets(wanted)
+    except (KafkaError, OSError, TimeoutError) as trouble:
+        raise ServerMissing("kafka", f"{type(trouble).__name__}: {trouble}; start it (gongji servers up)") from trouble
+    return {(p.topic, p.partition): o for p, o in starts.items()}, {(p.topic, p.partition): o for p, o in ends.items()}
+
+
+async def read(view: View, consumer: AIOKafkaConsumer, topic: str) -> AsyncIterator[ConsumerRecord]:
+    """Everything on a topic up to where it ended after the snapshot."""
+    left = {
+        TopicPartition(topic, p)
+        for p in range(view.partitions)
+        if view.ends_after.get((topic, p), 0) > view.starts.get((topic, p), 0)
+    }
+    if not left:
+        return
+    consumer.assign(list(left))
+    for place in left:
+        consumer.seek(place, view.starts[place.topic, place.partition])
+    try:
+        while left:
+            async with asyncio.timeout(_SECONDS):
+                fetched = await consumer.getmany(*left, timeout_ms=1000, max_records=5000)
+            for place, records in fetched.items():
+                for record in records:
+                    if record.offset < view.ends_after[place.topic, place.partition]:
+                        yield record
+            for place in list(left):  # by position, because marks of transactions are no records
+                if await consumer.position(place) >= view.ends_after[place.topic, place.partition]:
+                    left.discard(place)
+    except (KafkaError, OSError, TimeoutError) as trouble:
+        raise ServerMissing("kafka", f"{type(trouble).__name__}: {trouble}; while reading {topic}") from trouble
+
+
+def _outboxes(topic: str) -> list[tuple[str, str, str, str]]:
+    """(service, table, how a row finds its lease, its topic) of the tables that announce there."""
+    if topic == DEAD:
+        return [("", "runtime.quarantine", _POISON, f"'{DEAD}'")]
+    return [(service, table, f"service = '{service}' and l.{_DECIDED}", "t.target") for service, table in OUTBOXES]
+
+
+async def _stored(view: View, topic: str) -> tuple[dict[Seen, bool], int]:
+    """What the tables announce there: message -> whether the snapshot says it was announced. And how many rows that is."""
+    expected: dict[Seen, bool] = {}
+    rows = 0
+    for _, table, lease, target in _outboxes(topic):
+        query = f"""
+            select t.part * $2 / 1024 as partition, decode(md5(t.value), 'hex') as digest, t.seq <= l.relayed_seq as announced
+            from {table} t join runtime.lease l on l.{lease} where {target} = $1 and t.seq is not null
+        """
+        async for row in view.connection.cursor(query, topic, view.partitions, prefetch=5000):
+            rows += 1
+            seen = Seen(row["partition"], row["digest"])
+            expected[seen] = row["announced"] or expected.get(seen, False)
+    return expected, rows
+
+
+async def _names(view: View, topic: str, missing: list[Seen]) -> list[str]:
+    """The keys of rows whose message is missing."""
+    names = []
+    for _, table, _, target in _outboxes(topic):
+        found = await view.connection.fetch(
+            f"select {_NAMED[table]} as name from {table} t"
+            f" where {target} = $1 and decode(md5(t.value), 'hex') = any($2::bytea[])",
+            topic,
+            [one.digest for one in missing],
+        )
+        names += [f"{table} {row['name']}" for row in found]
+    return names
+
+
+async def _compare(view: View, consumer: AIOKafkaConsumer, topic: str) -> Finding:
+    check = Check(
+        "I11",
+        f"topic_equals_table: {topic}",
+        "主题去重后等于表",
+        "after de-duplication the topic is what the tables say",
+        (topic,),
+    )
+    expected, rows = await _stored(view, topic)
+    finding = Finding(check, rows=rows)
+    strangers: list[ConsumerRecord] = []
+    present: set[Seen] = set()
+    messages = 0
+    async for record in read(view, consumer, topic):
+        messages += 1
+        seen = Seen(record.partition, md5(record.value or b"", usedforsecurity=False).digest())
+        if seen in expected:
+            present.add(seen)
+        elif record.offset < view.ends_before.get((topic, record.partition), 0):
+            strangers.append(record)
+    pruned = {p for (name, p), start in view.starts.items() if name == topic and start > 0}
+    missing = [one for one, announced in expected.items() if announced and one not in present and one.partition not in pruned]
+    finding.in_flight = sum(not announced for one, announced in expected.items() if one not in present)
+    for record in strangers:
+        finding.breach(f"{topic}/{record.partition}@{record.offset}", "a message that is in no table")
+    for name in await _names(view, topic, missing[:100]) if missing else ():
+        finding.breach(name, f"marked as announced, and not on {topic}")
+    finding.total = len(strangers) + len(missing)
+    finding.notes.append(f"{messages} messages, {len(present)} distinct of {len(expected)} in the tables")
+    if pruned:
+        finding.notes.append(f"retention has begun to prune partitions {sorted(pruned)}: nothing there counts as missing")
+    return finding
+
+
+async def _submitted(view: View, consumer: AIOKafkaConsumer) -> Finding:
+    """Records of outsiders are counted one by one, because their transactions leave gaps between offsets."""
+    check = Check(
+        "I17",
+        "submissions_are_all_read",
+        "提交主题的记录无一遗漏",
+        "intake counted every record of the log up to where it is",
+        (SUBMITTED, "runtime.lease"),
+    )
+    finding = Finding(check)
+    counted: Counter[int] = Counter()
+    async for record in read(view, consumer, SUBMITTED):
+        lease = view.leases.get(("intake", (SUBMITTED, record.partition)), NOWHERE)
+        counted[record.partition] += record.offset < lease.next_offset
+        finding.rows += 1
+    for partition in range(view.partitions):
+        lease = view.leases.get(("intake", (SUBMITTED, partition)), NOWHERE)
+        began = view.counts_began.get(f"intake {SUBMITTED}/{partition}", 0)
+        if view.starts.get((SUBMITTED, partition), 0) == 0 and counted[partition] != lease.records - began:
+            finding.breach(
+                f"intake {SUBMITTED}/{partition}",
+                f"the log has {counted[partition]} records before {lease.next_offset}, intake counts {lease.records - began}",
+            )
+    return finding
+
+
+async def announced(view: View) -> list[Finding]:
+    """Reads the topics through, unless that was left out."""
+    if not view.topics:
+        return []
+    async with log(view.kafka) as consumer:
+        findings = [await _compare(view, consumer, topic) for topic in READ]
+        return [*findings, await _submitted(view, consumer)]

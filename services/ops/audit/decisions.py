@@ -1,0 +1,170 @@
+"""One pass over all decisions, member by member in the order in which they were made, for whoever wants to look.
+
+Memory holds one member at a time. What a decision's own bytes must say (I2, I5, I20) is looked at here; what needs the engine
+(I3, I13, I16) is handed in from above.
+"""
+# ruff: noqa: S608 - SQL put together from this package's own names
+
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
+from typing import Final, NamedTuple, Protocol
+
+import asyncpg
+import msgspec
+
+from services.ops.audit.check import Check, Family, Finding
+from services.ops.audit.outcomes import Row, name_of
+from services.ops.audit.view import View
+from shared.events import Decision, Event, decode
+
+_COLUMNS: Final = (
+    *("total", "own_paid", "over_limit", "pre_self_pay", "in_scope", "deductible"),
+    *("pooled", "large_expense", "civil_servant", "veterans"),
+)
+_DECISIONS = f"""
+    select d.institution_id, d.claim_no, d.kind, d.revision, d.member_id, d.outcome, d.period, d.pack_hash, d.value,
+        {", ".join(f"d.{name}" for name in _COLUMNS)}, encode(s.digest, 'hex') as bound
+    from adjudication.decision d left join intake.submission s using (institution_id, claim_no)
+    where d.kind <> 'question'
+    order by d.member_id collate "C", d.ordinal
+"""
+_COUNTERS = """
+    select member_id, period, name, used, ceiling, version from adjudication.counter
+    order by member_id collate "C", period collate "C", name collate "C"
+"""
+
+
+class Decided(NamedTuple):
+    """One decision: how it is named, its event with its grounds."""
+
+    name: str
+    event: Event
+    decision: Decision
+
+
+class Kept(NamedTuple):
+    """An accumulator as the table has it."""
+
+    used: int
+    ceiling: int | None
+    version: int
+
+
+class Past(NamedTuple):
+    """All that was decided for one member, oldest first, and the accumulators this left."""
+
+    member_id: str
+    decisions: Sequence[Decided]
+    counters: Mapping[tuple[str, str], Kept]  # (period, name)
+
+
+class Observer(Protocol):
+    """Looks at one member after the other."""
+
+    findings: Sequence[Finding]
+
+    def see(self, past: Past) -> None: ...
+
+
+_BYTES: Final = Check(
+    "I2",
+    "decision_bytes_equal_columns",
+    "决定字节与表列一致",
+    "a decision's bytes say what its row says",
+    ("adjudication.decision",),
+)
+_CONTENT: Final = Check(
+    "I5",
+    "decided_on_the_first_content",
+    "按首次提交内容核算",
+    "each decision rests on the content its number is bound to",
+    ("adjudication.decision", "intake.submission"),
+)
+_REGION: Final = Check(
+    "I20",
+    "pack_is_of_the_insured_region",
+    "适用参保地政策",
+    "each claim was decided under the insured region's pack",
+    ("adjudication.decision",),
+)
+
+
+def decisions(*makers: Callable[[int], Observer]) -> Family:
+    """The pass with these observers, each made for so many decisions."""
+
+    async def look(view: View) -> list[Finding]:
+        rows = await view.rows(["adjudication.decision"])
+        own = [Finding(check, rows=rows) for check in (_BYTES, _CONTENT, _REGION)]
+        observers = [make(rows) for make in makers]
+        async for past in _members(view.connection, own):
+            for observer in observers:
+                observer.see(past)
+        return own + [finding for observer in observers for finding in observer.findings]
+
+    return look
+
+
+async def _members(connection: asyncpg.Connection, own: Sequence[Finding]) -> AsyncIterator[Past]:
+    """Merges decisions and accumulators, both sorted by member."""
+    counters = _grouped(connection.cursor(_COUNTERS, prefetch=5000))
+    ahead = await anext(counters, None)
+    async for member_id, rows in _grouped(connection.cursor(_DECISIONS, prefetch=2000)):
+        while ahead is not None and ahead[0] < member_id:  # accumulators of a member without any decision
+            yield Past(ahead[0], (), _kept(ahead[1]))
+            ahead = await anext(counters, None)
+        kept: Mapping[tuple[str, str], Kept] = {}
+        if ahead is not None and ahead[0] == member_id:
+            kept = _kept(ahead[1])
+            ahead = await anext(counters, None)
+        yield Past(member_id, [one for row in rows if (one := _read(row, own)) is not None], kept)
+    while ahead is not None:
+        yield Past(ahead[0], (), _kept(ahead[1]))
+        ahead = await anext(counters, None)
+
+
+async def _grouped(rows: AsyncIterable[asyncpg.Record]) -> AsyncIterator[tuple[str, list[asyncpg.Record]]]:
+    group: list[asyncpg.Record] = []
+    async for row in rows:
+        if group and group[0]["member_id"] != row["member_id"]:
+            yield group[0]["member_id"], group
+            group = []
+        group.append(row)
+    if group:
+        yield group[0]["member_id"], group
+
+
+def _kept(rows: Sequence[asyncpg.Record]) -> dict[tuple[str, str], Kept]:
+    return {(row["period"], row["name"]): Kept(row["used"], row["ceiling"], row["version"]) for row in rows}
+
+
+def _read(row: asyncpg.Record, own: Sequence[Finding]) -> Decided | None:
+    said, content, region = own
+    name = name_of(row)
+    try:
+        event = decode(row["value"])
+    except (msgspec.MsgspecError, UnicodeDecodeError, TypeError, ValueError) as unreadable:
+        said.breach(name, f"the bytes are no event: {unreadable}")
+        return None
+    decision = event.decision
+    if decision is None:
+        said.breach(name, "the bytes hold no decision")
+        return None
+    if wrong := as_stored(row, event, decision):
+        said.breach(name, wrong)
+    if row["kind"] != "reversal" and event.digest != row["bound"]:
+        content.breach(name, "the number is bound to other content than was decided on")
+    if event.verdict is not None and decision.policy is not None and decision.policy.region != event.verdict.region:
+        region.breach(name, f"insured in {event.verdict.region}, decided by {decision.policy.region}")
+    return Decided(name, event, decision)
+
+
+def as_stored(row: Row, event: Event, decision: Decision) -> str | None:
+    """What the bytes say otherwise than the columns, or None."""
+    told = (*event.inbox_key, event.member_id, decision.outcome, decision.period)
+    kept = tuple(row[name] for name in ("institution_id", "claim_no", "kind", "revision", "member_id", "outcome", "period"))
+    if told != kept:
+        return f"the bytes are about {told}"
+    for name in _COLUMNS:
+        if getattr(decision, name) != row[name]:
+            return f"{name} is {getattr(decision, name)} in the bytes, {row[name]} in the table"
+    said = None if decision.policy is None else decision.policy.hash
+    return None if said == row["pack_hash"] else f"decided under pack {said}, the table says {row['pack_hash']}"

@@ -1,0 +1,125 @@
+"""I9, I19 and I20: what guards the books is there, who commanded what is written down, and the law was in force."""
+# ruff: noqa: S608 - SQL put together from this package's own names
+
+from services.ops.audit.check import Check, Query, family
+
+_SCHEMAS = "'runtime', 'intake', 'eligibility', 'adjudication', 'account', 'crossregion'"
+_APPEND_ONLY = "('account.journal'), ('account.posting')"
+
+_TRIGGERS = Query(
+    Check(
+        "I9",
+        "append_only_is_guarded",
+        "凭证与分录只增不改",
+        "journals and postings cannot be changed: the trigger is there and on, and nobody but the owner is allowed to",
+        (),
+    ),
+    f"""
+    with guarded (name) as (values {_APPEND_ONLY})
+    select g.name as key, 'its append-only trigger is missing or switched off' as what from guarded g
+    where not exists (
+        select from pg_trigger t join pg_proc p on p.oid = t.tgfoid
+        where t.tgrelid = g.name::regclass and p.proname = 'append_only' and t.tgenabled in ('O', 'A')
+            and t.tgtype & 2 <> 0 and t.tgtype & 8 <> 0 and t.tgtype & 16 <> 0 and t.tgtype & 32 <> 0)
+    union all
+    select g.name, a.privilege_type || ' is granted to ' || coalesce(r.rolname, 'public') from guarded g
+    join pg_class c on c.oid = g.name::regclass cross join lateral aclexplode(c.relacl) a
+    left join pg_roles r on r.oid = a.grantee
+    where a.grantee <> c.relowner and a.privilege_type in ('UPDATE', 'DELETE', 'TRUNCATE', 'TRIGGER')
+    """,
+)
+
+_ROLES = Query(
+    Check(
+        "I9",
+        "roles_are_least",
+        "角色权限最小",
+        "services cannot delete; ops writes nothing; neither is the owner or a superuser",
+        (),
+    ),
+    f"""
+    select c.oid::regclass::text as key, r.rolname || ' may ' || p.privilege as what
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace and n.nspname in ({_SCHEMAS})
+    cross join pg_roles r cross join (values ('insert'), ('update'), ('delete'), ('truncate')) as p (privilege)
+    where c.relkind in ('r', 'p') and r.rolname in ('gongji_service', 'gongji_ops')
+        and (r.rolname = 'gongji_ops' or p.privilege in ('delete', 'truncate'))
+        and has_table_privilege(r.oid, c.oid, p.privilege)
+    union all
+    select rolname, 'is a superuser or owns the books' from pg_roles
+    where rolname in ('gongji_service', 'gongji_ops')
+        and (rolsuper or oid in (select nspowner from pg_namespace where nspname in ({_SCHEMAS})))
+    """,
+)
+
+_COMMANDS = Query(
+    Check(
+        "I19",
+        "commands_are_written_down",
+        "每项特权操作有审计记录",
+        "whatever an operator did to dead letters, who and why is in the log",
+        ("runtime.quarantine", "runtime.command_log"),
+    ),
+    """
+    select 'quarantine ' || q.id as key, q.state || ', and no command of an operator says so' as what
+    from runtime.quarantine q
+    where q.state in ('redriven', 'discarded') and not exists (
+        select from runtime.command_log c where c.after->'ids' @> to_jsonb(q.id) and c.reason <> '' and c.who <> ''
+            and c.command = case q.state when 'redriven' then 'dead redrive' else 'dead discard' end)
+    union all
+    select 'command ' || id, 'without who or why' from runtime.command_log where who = '' or reason = ''
+    """,
+)
+
+_CLUSTER = Query(
+    Check(
+        "I19",
+        "leases_belong_to_the_deployment",
+        "各租约属于本部署的集群",
+        "every lease belongs to the Kafka cluster of the deployment",
+        ("runtime.lease", "runtime.deployment"),
+    ),
+    """
+    select l.service || ' ' || l.topic || '/' || l.partition as key, 'belongs to Kafka cluster ' || l.cluster_id as what
+    from runtime.lease l cross join runtime.deployment d where l.cluster_id <> d.cluster_id
+    """,
+)
+
+_PACKS = Query(
+    Check(
+        "I20",
+        "packs_are_what_their_hash_says",
+        "政策包与其哈希一致",
+        "each stored pack is what its hash says",
+        ("adjudication.pack",),
+    ),
+    """
+    select hash as key, 'the content has another hash' as what from adjudication.pack
+    where encode(sha256(content), 'hex') <> hash
+    """,
+)
+
+_IN_FORCE = Query(
+    Check(
+        "I20",
+        "policy_was_in_force",
+        "按就诊日有效政策结算",
+        "each claim was decided under a stored pack of its region that was in force on the day of the visit",
+        ("adjudication.decision", "adjudication.pack"),
+    ),
+    """
+    with packs as materialized (
+        select hash, region, (rules->>'from')::date as first, coalesce((rules->>'to')::date, 'infinity') as last
+        from adjudication.pack cross join lateral (select convert_from(content, 'utf8')::jsonb->'rules' as rules) as r
+    )
+    select d.institution_id || '/' || d.claim_no || ' ' || d.kind as key,
+        case when d.pack_hash is null then 'settled without a policy'
+            when p.hash is null then 'its pack is not stored'
+            else 'visited on ' || d.visited_on || ', the pack holds from ' || p.first || ' to ' || p.last end as what
+    from adjudication.decision d left join packs p on p.hash = d.pack_hash
+    where d.visited_on is not null and d.outcome in ('settled', 'reversed')
+        and (d.pack_hash is not null or (d.outcome = 'settled' and d.kind = 'claim'))
+        and (p.hash is null or d.visited_on not between p.first and p.last)
+    """,
+)
+
+GUARDS = family(_TRIGGERS, _ROLES, _COMMANDS, _CLUSTER, _PACKS, _IN_FORCE)

@@ -1,0 +1,246 @@
+"""I1, I2 and I13 on the tables: money is conserved, amounts add up, and what is taken back leaves nothing."""
+# ruff: noqa: S608 - SQL put together from this package's own names
+
+from services.ops.audit.check import Check, Query, family, key_of
+
+_O = key_of("o")
+_AMOUNTS = (
+    *("total", "own_paid", "over_limit", "pre_self_pay", "in_scope", "deductible"),
+    *("pooled", "large_expense", "civil_servant", "veterans", "account", "family_account", "cash"),
+)
+_FUNDS = ("pooled", "large_expense", "civil_servant", "veterans")
+_DECIDED = ("total", "own_paid", "over_limit", "pre_self_pay", "in_scope", "deductible", *_FUNDS)
+_REMOTE = "(o.insured_region <> '' and o.care_region <> '' and o.insured_region <> o.care_region)"
+_PAID = "(o.pooled + o.large_expense + o.civil_servant + o.veterans + o.account + o.family_account)"
+
+
+def _net(name: str, account: str, *, grows: str) -> str:
+    """SQL: what the postings of a journal put on an account, counted on the side on which it grows."""
+    other = "credit" if grows == "debit" else "debit"
+    return (
+        f"coalesce(sum(case when p.{grows} = {account} then p.amount when p.{other} = {account} then -p.amount end), 0) as {name}"
+    )
+
+
+_BOOKED = f"""
+    select o.institution_id, o.claim_no, o.kind, o.revision,
+        {", ".join(_net(fund, f"'fund:' || o.insured_region || ':{fund}'", grows="debit") for fund in _FUNDS)},
+        {_net("account", "'personal:' || o.member_id", grows="debit")},
+        {_net("family_account", "'personal:' || nullif(o.family_payer, '')", grows="debit")},
+        {_net("payable", "'payable:' || o.institution_id", grows="credit")},
+        {_net("due_to", "'due_to:' || o.insured_region || ':' || o.care_region", grows="credit")},
+        {_net("due_from", "'due_from:' || o.care_region || ':' || o.insured_region", grows="debit")},
+        coalesce(sum(p.amount), 0) as gross
+    from account.outcome o left join account.posting p using (journal_id)
+    where o.kind <> 'answer' and (o.journal_id is not null or {_PAID} <> 0)
+    group by o.institution_id, o.claim_no, o.kind, o.revision
+"""
+
+_OUTCOMES_BOOKED = Query(
+    Check(
+        "I1",
+        "outcome_equals_postings",
+        "每笔结算的基金、个人账户与应付款等于其分录",
+        "what each outcome says funds, accounts and institution get is what was posted",
+        ("account.outcome", "account.posting"),
+    ),
+    f"""
+    select {_O} as key, 'the outcome says ' || {_PAID} || ' fen, its postings ' || b.gross || ' in all' as what
+    from ({_BOOKED}) as b join account.outcome o using (institution_id, claim_no, kind, revision)
+    where (o.pooled, o.large_expense, o.civil_servant, o.veterans, o.account, o.family_account, {_PAID})
+            is distinct from (b.pooled, b.large_expense, b.civil_servant, b.veterans, b.account, b.family_account, b.payable)
+        or b.gross <> abs({_PAID}) * case when {_REMOTE} then 2 else 1 end
+        or ({_REMOTE} and (b.due_to, b.due_from) is distinct from ({_PAID}, {_PAID}))
+    """,
+)
+
+_CREDITS_BOOKED = Query(
+    Check(
+        "I1",
+        "credit_equals_postings",
+        "每笔划入等于其分录",
+        "each credit to an account is what was posted",
+        ("account.credit", "account.posting"),
+    ),
+    """
+    select c.member_id || '/' || c.credit_no as key,
+        'the credit is ' || c.amount || ' fen, its postings ' || coalesce(sum(p.amount), 0) as what
+    from account.credit c left join account.posting p
+        on p.journal_id = c.journal_id and p.debit = 'contributions' and p.credit = 'personal:' || c.member_id
+    group by c.member_id, c.credit_no, c.amount
+    having c.amount <> coalesce(sum(p.amount), 0)
+    """,
+)
+
+_JOURNALS_OWNED = Query(
+    Check(
+        "I1",
+        "every_journal_has_its_reason",
+        "每张凭证有其结算或划入",
+        "every journal belongs to an outcome or a credit, every posting to a journal",
+        ("account.journal", "account.posting", "account.outcome", "account.credit"),
+    ),
+    """
+    select j.issuer || '/' || j.number || ' ' || j.kind as key, 'journal ' || j.journal_id || ' belongs to nothing' as what
+    from account.journal j
+    left join account.outcome o on j.kind <> 'credit' and o.journal_id = j.journal_id
+        and (o.institution_id, o.claim_no, o.kind, o.revision) = (j.issuer, j.number, j.kind, j.revision)
+    left join account.credit c on j.kind = 'credit' and c.journal_id = j.journal_id
+        and (c.member_id, c.credit_no) = (j.issuer, j.number)
+    where o.journal_id is null and c.journal_id is null
+    union all
+    select 'journal ' || p.journal_id || ' line ' || p.line, 'a posting without a journal'
+    from account.posting p left join account.journal j using (journal_id) where j.journal_id is null
+    """,
+)
+
+_POSTINGS = Query(
+    Check(
+        "I1",
+        "postings_are_transfers",
+        "每条分录在两个账户之间转移正数金额",
+        "every posting moves a positive amount between two accounts",
+        ("account.posting",),
+    ),
+    """
+    select 'journal ' || journal_id || ' line ' || line as key, debit || ' -> ' || credit || ': ' || amount as what
+    from account.posting where amount <= 0 or debit = credit or debit = '' or credit = ''
+    """,
+)
+
+_BALANCES = Query(
+    Check(
+        "I1",
+        "balances_rebuilt",
+        "个人账户余额等于其分录之和",
+        "each personal account's balance, rebuilt from the postings, is the one kept",
+        ("account.balance", "account.posting"),
+    ),
+    """
+    with moved as (
+        select account, sum(amount) as amount from (
+            select credit as account, amount from account.posting where credit like 'personal:%'
+            union all select debit, -amount from account.posting where debit like 'personal:%'
+        ) as sides group by account
+    )
+    select coalesce(substr(m.account, 10), b.member_id) as key,
+        'the balance is ' || coalesce(b.balance, 0) || ' fen, the postings come to ' || coalesce(m.amount, 0) as what
+    from moved m full join account.balance b on m.account = 'personal:' || b.member_id
+    where coalesce(m.amount, 0) <> coalesce(b.balance, 0)
+    """,
+)
+
+_ADDS_UP = Query(
+    Check(
+        "I2",
+        "outcome_adds_up",
+        "结算金额勾稽",
+        "total = its parts = what all payers pay; no part below zero (a reversal's: above)",
+        ("account.outcome",),
+    ),
+    f"""
+    select {_O} as key, o.outcome || ', total ' || o.total || ' fen' as what
+    from account.outcome o
+    where o.total <> o.own_paid + o.over_limit + o.pre_self_pay + o.in_scope
+        or o.total <> o.pooled + o.large_expense + o.civil_servant + o.veterans + o.account + o.family_account + o.cash
+        or o.fund_total <> o.pooled + o.large_expense + o.civil_servant + o.veterans
+        or case o.outcome
+            when 'settled' then least({", ".join(f"o.{name}" for name in _AMOUNTS)}) < 0
+            when 'reversed' then greatest({", ".join(f"o.{name}" for name in _AMOUNTS)}) > 0
+            else o.total <> 0
+        end
+    """,
+)
+
+_AS_DECIDED = Query(
+    Check(
+        "I2",
+        "outcome_is_the_decision",
+        "结算金额等于核算决定",
+        "the amounts answered are the amounts decided",
+        ("account.outcome", "adjudication.decision"),
+    ),
+    f"""
+    select {_O} as key, 'decided ' || d.outcome || ' ' || d.total || ' (pooled ' || d.pooled || '), answered ' || o.outcome || ' '
+        || o.total || ' (pooled ' || o.pooled || ')' as what
+    from adjudication.decision d join account.outcome o using (institution_id, claim_no, kind, revision)
+    where d.visited_on is not null
+        and (d.outcome, {", ".join(f"d.{name}" for name in _DECIDED)})
+            is distinct from (o.outcome, {", ".join(f"o.{name}" for name in _DECIDED)})
+    """,
+)
+
+_REVERSED = Query(
+    Check(
+        "I13",
+        "reversal_is_the_negative",
+        "撤销与原结算相抵为零",
+        "a claim and its reversal add up to nothing, amount by amount",
+        ("account.outcome",),
+    ),
+    f"""
+    select {_O} as key, case when c.kind is null then 'nothing was settled that it could reverse'
+        else 'takes back ' || o.total || ' of ' || c.total || ' fen' end as what
+    from account.outcome o left join account.outcome c
+        on (c.institution_id, c.claim_no, c.revision) = (o.institution_id, o.claim_no, 0) and c.kind in ('claim', 'account_use')
+    where o.kind = 'reversal' and o.outcome = 'reversed'
+        and ({", ".join(f"-o.{name}" for name in _AMOUNTS)}) is distinct from ({", ".join(f"c.{name}" for name in _AMOUNTS)})
+    """,
+)
+
+_MIRRORED = Query(
+    Check(
+        "I13",
+        "correction_cancels_its_journal",
+        "冲正凭证与原凭证相抵为零",
+        "a correcting journal leaves nothing of the one it corrects, account by account",
+        ("account.journal", "account.posting"),
+    ),
+    """
+    with pairs as (
+        select j.journal_id, j.corrects, one.id from account.journal j
+        cross join lateral (values (j.journal_id), (j.corrects)) as one (id) where j.corrects is not null
+    ), sides as (
+        select x.journal_id, x.corrects, p.debit as account, p.amount from pairs x join account.posting p on p.journal_id = x.id
+        union all
+        select x.journal_id, x.corrects, p.credit, -p.amount from pairs x join account.posting p on p.journal_id = x.id
+    )
+    select j.issuer || '/' || j.number || ' ' || j.kind as key,
+        'journal ' || s.journal_id || ' and ' || s.corrects || ' leave ' || sum(s.amount) || ' fen on ' || s.account as what
+    from sides s join account.journal j using (journal_id)
+    group by j.issuer, j.number, j.kind, s.journal_id, s.corrects, s.account
+    having sum(s.amount) <> 0
+    """,
+)
+
+_CORRECTS = Query(
+    Check(
+        "I13",
+        "reversal_corrects_the_claims_journal",
+        "撤销凭证指向原凭证",
+        "a reversal's journal corrects the journal of its claim",
+        ("account.outcome", "account.journal"),
+    ),
+    f"""
+    select {_O} as key, 'its journal corrects ' || coalesce(j.corrects::text, 'nothing') || ', the claim has journal '
+        || coalesce(c.journal_id::text, 'none') as what
+    from account.outcome o
+    join account.outcome c
+        on (c.institution_id, c.claim_no, c.revision) = (o.institution_id, o.claim_no, 0) and c.kind in ('claim', 'account_use')
+    left join account.journal j on j.journal_id = o.journal_id
+    where o.kind = 'reversal' and o.outcome = 'reversed' and j.corrects is distinct from c.journal_id
+    """,
+)
+
+LEDGER = family(
+    _OUTCOMES_BOOKED,
+    _CREDITS_BOOKED,
+    _JOURNALS_OWNED,
+    _POSTINGS,
+    _BALANCES,
+    _ADDS_UP,
+    _AS_DECIDED,
+    _REVERSED,
+    _MIRRORED,
+    _CORRECTS,
+)

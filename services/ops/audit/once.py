@@ -1,0 +1,74 @@
+"""I4 on the tables: one effect a key, and every repeat answered with the first outcome's bytes."""
+# ruff: noqa: S608 - SQL put together from this package's own names
+
+from services.ops.audit.check import Check, Query, family, key_of
+
+_O = key_of("o")
+
+
+def _doubled(table: str, *columns: str) -> str:
+    named, grouped = " || '/' || ".join(columns), ", ".join(columns)
+    counted = f"'{table} has ' || count(*) || ' rows of it' as what"
+    return f"select {named} as key, {counted} from {table} group by {grouped} having count(*) > 1"
+
+
+_CLAIM = ("institution_id", "claim_no", "kind", "revision")
+
+_ONE_ROW = Query(
+    Check(
+        "I4",
+        "one_row_a_key",
+        "同一结算号只有一次有效结算",
+        "one submission, one decision, one outcome, one obligation under each key",
+        ("intake.submission", "adjudication.decision", "account.outcome", "crossregion.obligation"),
+    ),
+    " union all ".join(
+        (
+            _doubled("intake.submission", "institution_id", "claim_no"),
+            _doubled("adjudication.decision", *_CLAIM),
+            _doubled("account.outcome", *_CLAIM),
+            _doubled("crossregion.obligation", *_CLAIM),
+        )
+    ),
+)
+
+_ONE_JOURNAL = Query(
+    Check(
+        "I4",
+        "one_journal_an_outcome",
+        "每笔结算只记一张凭证，只冲正一次",
+        "one journal under each key; none serves two outcomes; none is corrected twice",
+        ("account.journal", "account.outcome"),
+    ),
+    " union all ".join(
+        (
+            _doubled("account.journal", "issuer", "number", "kind", "revision"),
+            """
+            select 'journal ' || journal_id, 'serves ' || count(*) || ' outcomes' from account.outcome
+            where journal_id is not null group by journal_id having count(*) > 1
+            """,
+            """
+            select 'journal ' || corrects, 'is corrected ' || count(*) || ' times' from account.journal
+            where corrects is not null group by corrects having count(*) > 1
+            """,
+        )
+    ),
+)
+
+_SAME_ANSWER = Query(
+    Check(
+        "I4",
+        "repeat_gets_the_first_outcome",
+        "重复提交得到首次结果的原字节",
+        "a repeat was answered with the first outcome, byte for byte",
+        ("account.outcome",),
+    ),
+    f"""
+    select {_O} as key, 'the answer is not the bytes of an outcome of this number' as what
+    from account.outcome o where o.kind = 'answer' and not exists (
+        select from account.outcome f where f.institution_id = o.institution_id and f.claim_no = o.claim_no
+            and f.kind <> 'answer' and f.value = o.value and f.target = o.target and f.member_id = o.member_id)
+    """,
+)
+
+ONCE = family(_ONE_ROW, _ONE_JOURNAL, _SAME_ANSWER)

@@ -1,0 +1,237 @@
+"""I6 and I8: every accepted claim reaches exactly one outcome, and each member's claims in order.
+
+On a working system the end of the path is always in flight. A row counts as lost only when a later one of the same source and
+partition has already passed the step that should have handled it (order is kept, so it was overtaken), or when nothing is left
+on the way at all.
+"""
+# ruff: noqa: S608 - SQL put together from this package's own names
+
+from services.ops.audit.check import SHOWN, Breach, Check, Finding, Query, ask, key_of
+from services.ops.audit.view import View
+from shared.identity import event_id
+
+_D = key_of("d")
+_O = key_of("o")
+_LOCATED = 100_000  # missing rows that are looked for in the outbox
+
+
+def set_aside(alias: str, *services: str) -> str:
+    """SQL: the claim is in quarantine at one of these services (held, or discarded by an operator)."""
+    names = ", ".join(f"'{name}'" for name in services)
+    key = f"length({alias}.institution_id) || ':' || {alias}.institution_id || ':' || {alias}.claim_no"
+    kept = f"q.state <> 'redriven' and q.service in ({names}) and q.claim_key = {key}"
+    return f"exists (select from runtime.quarantine q where {kept})"
+
+
+_ACCEPTED = """
+    select institution_id, claim_no, kind, 0 as number, part, member_id from intake.submission where not closed
+    union all
+    select institution_id, claim_no, 'reversal', 0, part, member_id from intake.submission where not closed and reversed
+    union all
+    select institution_id, claim_no, 'question', n, part, member_id
+    from intake.submission cross join lateral generate_series(1, questions) as n where not closed and questions > 0
+"""
+
+_DECIDED = Check(
+    "I6",
+    "accepted_is_decided",
+    "每笔受理的结算都有核算决定",
+    "every accepted claim, reversal and repeat was decided",
+    ("intake.submission", "adjudication.decision"),
+)
+
+_UNDECIDED = f"""
+    select a.*, count(*) over () as total from ({_ACCEPTED}) as a
+    left join adjudication.decision d
+        on (d.institution_id, d.claim_no, d.kind, d.revision) = (a.institution_id, a.claim_no, a.kind, a.number)
+    where d.kind is null and not {set_aside("a", "eligibility", "adjudication")}
+    limit {_LOCATED}
+"""
+
+# Where the missing stand in intake's outbox, and how far what intake announced after them came.
+_PLACED = """
+    with missing as (
+        select * from unnest($2::text[], $3::text[], $4::text[], $5::int[]) as m (institution_id, claim_no, kind, number)
+    ), events as (
+        select o.source_partition as source, o.part * {parts} / 1024 as partition, o.seq,
+            convert_from(o.value, 'utf8')::jsonb as event
+        from intake.outgoing o where o.target = 'claims.accepted' and o.event_id = any($1::text[])
+    ), placed as (
+        select m.*, e.source, e.partition, e.seq from missing m left join events e
+            on e.event->>'institution_id' = m.institution_id and e.event->>'claim_no' = m.claim_no
+            and e.event->>'kind' = m.kind and coalesce((e.event->>'number')::int, 0) = m.number
+    ), later as (
+        select o.source_partition as source, o.part * {parts} / 1024 as partition, o.seq,
+            convert_from(o.value, 'utf8')::jsonb as event
+        from intake.outgoing o
+        join (select source, partition, min(seq) as seq from placed group by 1, 2) as f
+            on f.source = o.source_partition and f.partition = o.part * {parts} / 1024 and o.seq > f.seq
+        where o.target = 'claims.accepted'
+    ), horizon as (
+        select l.source, l.partition, max(l.seq) as seq from later l
+        join adjudication.decision d on d.institution_id = l.event->>'institution_id' and d.claim_no = l.event->>'claim_no'
+            and d.kind = l.event->>'kind' and d.revision = coalesce((l.event->>'number')::int, (l.event->>'revision')::int, 0)
+        group by 1, 2
+    )
+    select p.institution_id || '/' || p.claim_no || ' ' || p.kind
+            || case when p.number > 0 then '#' || p.number else '' end as key,
+        case when p.seq is null then 'accepted, and not in the outbox'
+            else 'accepted as ' || p.source || '#' || p.seq || ', and never decided' end as what,
+        (p.seq is null or p.seq < h.seq or p.partition = any($6::int[])) as due
+    from placed p left join horizon h using (source, partition)
+"""
+
+
+async def _decided(view: View) -> Finding:
+    missing = await view.connection.fetch(_UNDECIDED)
+    finding = Finding(_DECIDED, rows=await view.rows(["intake.submission", "adjudication.decision"]))
+    if not missing:
+        return finding
+    kinds = [row["kind"] for row in missing]
+    keys = [(row["institution_id"], row["claim_no"]) for row in missing]
+    # An event's id is that of the outcome it asks for, so a repeat's may be any of three.
+    ids = {event_id(kind, *key) for key in keys for kind in ("claim", "account_use", "reversal")}
+    found = await view.connection.fetch(
+        _PLACED.replace("{parts}", str(view.partitions)),
+        list(ids),
+        [key[0] for key in keys],
+        [key[1] for key in keys],
+        kinds,
+        [row["number"] for row in missing],
+        view.decided_all,
+    )
+    lost = sorted((row["key"], row["what"]) for row in found if row["due"])
+    finding.total = len(lost)
+    finding.breaches = [Breach(*one) for one in lost[:SHOWN]]
+    finding.in_flight = missing[0]["total"] - len(lost)
+    return finding
+
+
+_ANSWERED = Query(
+    Check(
+        "I6",
+        "decided_is_answered",
+        "每个核算决定都有唯一结果",
+        "every decision reached its outcome",
+        ("adjudication.decision", "account.outcome"),
+    ),
+    f"""
+    with horizon as (
+        select d.source_partition, d.part * {{parts}} / 1024 as partition, max(d.seq) as seq
+        from adjudication.decision d join account.outcome o using (institution_id, claim_no, kind, revision) group by 1, 2
+    )
+    select {_D} as key, 'decided as ' || d.source_partition || '#' || d.seq || ', and never answered' as what,
+        (coalesce(d.seq < h.seq, false) or d.seq is null or d.part * {{parts}} / 1024 = any($1::int[])) as due
+    from adjudication.decision d
+    left join account.outcome o using (institution_id, claim_no, kind, revision)
+    left join horizon h on h.source_partition = d.source_partition and h.partition = d.part * {{parts}} / 1024
+    where d.kind <> 'question' and o.kind is null and not {set_aside("d", "account")}
+    """,
+    lambda view: (view.answered_all,),
+)
+
+_FOUNDED = Query(
+    Check(
+        "I6",
+        "outcome_has_its_claim",
+        "每个结果都有受理和决定",
+        "every outcome rests on a decision, every decision on an accepted claim",
+        ("account.outcome", "adjudication.decision", "intake.submission"),
+    ),
+    f"""
+    select {_O} as key, 'answered, and never decided' as what
+    from account.outcome o left join adjudication.decision d using (institution_id, claim_no, kind, revision)
+    where o.kind <> 'answer' and d.kind is null
+    union all
+    select {_D}, 'decided, and never accepted'
+    from adjudication.decision d left join intake.submission s using (institution_id, claim_no)
+    where s.kind is null or s.closed
+        or (d.kind = 'reversal' and not s.reversed) or (d.kind = 'question' and d.revision > s.questions)
+        or (d.kind not in ('reversal', 'question') and d.kind <> s.kind) or d.member_id <> s.member_id
+    """,
+)
+
+_QUARANTINED = Check(
+    "I6",
+    "quarantined_is_named",
+    "隔离的记录逐一列明",
+    "what is in quarantine, and so has no outcome yet, is named",
+    ("runtime.quarantine",),
+)
+
+
+_SET_ASIDE = """
+    select state, count(*) as n,
+        (array_agg(coalesce(claim_key, topic || '/' || partition || '@' || record_offset) order by id))[1:5] as some
+    from runtime.quarantine where state <> 'redriven' group by state order by state
+"""
+
+
+async def _quarantined(view: View) -> Finding:
+    finding = Finding(_QUARANTINED, rows=await view.rows(["runtime.quarantine"]))
+    rows = await view.connection.fetch(_SET_ASIDE)
+    for row in rows:
+        finding.notes.append(
+            f"{row['state']}: {row['n']} ({', '.join(row['some'])}{', …' if row['n'] > len(row['some']) else ''})"
+        )
+    return finding
+
+
+_IN_ORDER = Query(
+    Check(
+        "I8",
+        "decisions_follow_the_log",
+        "同一参保人按到达顺序核算",
+        "a member's claims from one source are decided in the order in which they were accepted",
+        ("intake.outgoing", "adjudication.decision"),
+    ),
+    f"""
+    with accepted as (
+        select o.source_partition as source, o.seq, convert_from(o.value, 'utf8')::jsonb as event
+        from intake.outgoing o where o.target = 'claims.accepted'
+    ), decided as (
+        select d.*, a.source, a.seq as accepted_seq,
+            lag(a.seq) over (partition by d.member_id, a.source order by d.ordinal) as earlier
+        from accepted a join adjudication.decision d on d.institution_id = a.event->>'institution_id'
+            and d.claim_no = a.event->>'claim_no' and d.kind = a.event->>'kind'
+            and d.revision = coalesce((a.event->>'number')::int, (a.event->>'revision')::int, 0)
+        where not exists (select from runtime.quarantine q where q.service in ('eligibility', 'adjudication')
+            and q.claim_key = length(d.institution_id) || ':' || d.institution_id || ':' || d.claim_no)
+    )
+    select {_D} as key, 'accepted as ' || d.source || '#' || d.accepted_seq || ', decided after #' || d.earlier as what
+    from decided d where d.earlier > d.accepted_seq
+    """,
+)
+
+_ANSWERS_IN_ORDER = Query(
+    Check(
+        "I8",
+        "outcomes_follow_decisions",
+        "结果按核算顺序产生",
+        "outcomes were made in the order of the decisions",
+        ("adjudication.decision", "account.outcome"),
+    ),
+    f"""
+    with answered as (
+        select d.institution_id, d.claim_no, d.kind, d.revision, d.seq, d.source_partition, o.seq as answer_seq,
+            lag(o.seq) over (partition by d.source_partition, o.source_partition order by d.seq) as earlier
+        from adjudication.decision d join account.outcome o using (institution_id, claim_no, kind, revision)
+        where not exists (select from runtime.quarantine q where q.service = 'account'
+            and q.claim_key = length(d.institution_id) || ':' || d.institution_id || ':' || d.claim_no)
+    )
+    select {_D} as key, 'decided as #' || d.seq || ', answered as #' || d.answer_seq || ' after #' || d.earlier as what
+    from answered d where d.earlier > d.answer_seq
+    union all
+    select {_D}, 'its number is out of the order in which it was decided'
+    from (select *, lag(seq) over (partition by source_topic, source_partition order by ordinal) as earlier
+          from adjudication.decision) as d where d.earlier > d.seq
+    """,
+)
+
+
+async def path(view: View) -> list[Finding]:
+    """All of them."""
+    found = [await _decided(view)]
+    found += [await ask(view, query) for query in (_ANSWERED, _FOUNDED)]
+    found.append(await _quarantined(view))
+    return found + [await ask(view, query) for query in (_IN_ORDER, _ANSWERS_IN_ORDER)]
