@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from services.replay import Line, Replay, chunks, topic_of
+from services.replay import Replay, chunks, item_of
 from shared.errors import UsageError
 from shared.money import fen, yuan
 from shared.policy import Policies
@@ -67,14 +67,14 @@ async def run(example: Example, policies: Policies) -> list[str]:
 
 async def settle(lines: Sequence[Given], policies: Policies) -> list[dict[str, Any]]:
     """The outcomes of a feed's submissions. Raises UsageError for a register line that cannot be read."""
-    encoded = [json.dumps(line, ensure_ascii=False, default=str).encode() for line in lines]
     replay = Replay(policies)
-    outcomes = []
-    for chunk in chunks(Line(number, topic_of(value), value) for number, value in enumerate(encoded)):
-        for answer in await replay.settle(chunk):
-            if answer.message is None:
-                raise UsageError(f"the example makes a line that cannot be read: {answer.poison}")
-            outcomes.append(json.loads(answer.message.value))
+    items = [item_of(n, json.dumps(line, ensure_ascii=False, default=str).encode()) for n, line in enumerate(lines)]
+    outcomes: list[dict[str, Any]] = []
+    for chunk in chunks(items):
+        done = await replay.settle(chunk)
+        if done.faults:
+            raise UsageError(f"the example makes a line that cannot be settled: {done.faults[0]}")
+        outcomes += [json.loads(item.value) for item in done.outcomes]
     return outcomes
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from services.replay import Line, Replay, chunks, topic_of
+from services.replay import Replay, chunks, item_of
 from shared.money import fen, yuan
 from shared.policy import Policies
 from shared.policy.pack import Pack, PackVersion
@@ -36,12 +36,10 @@ async def _settled(pack: Pack, feed: Path) -> dict[str, dict[str, Any]]:
     replay = Replay(Policies({pack.region: pack}, {}))
     outcomes = {}
     with feed.open("rb") as stream:
-        numbered = (Line(n, topic_of(line), line) for n, line in enumerate(stream) if line.strip())
-        for chunk in chunks(numbered):
-            for answer in await replay.settle(chunk):
-                if answer.message is not None:
-                    outcome = msgspec.json.decode(answer.message.value)
-                    outcomes[outcome["event_id"]] = outcome
+        for chunk in chunks(item_of(number, line) for number, line in enumerate(stream) if line.strip()):
+            for item in (await replay.settle(chunk)).outcomes:
+                outcome = msgspec.json.decode(item.value)
+                outcomes[outcome["event_id"]] = outcome
     return outcomes
 
 
