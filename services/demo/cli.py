@@ -44,7 +44,7 @@ def demo(
     console = Console(stderr=True, highlight=False)
     try:
         with _interruptible(), ExitStack() as stage:
-            settings = stage.enter_context(_servers(console))
+            settings = _servers(stage, console)
             policies = Policies.load(settings.policies, settings.parameters)
             regions = policies.regions
             number = secrets.randbelow(_SEEDS) if seed is None else seed
@@ -95,8 +95,7 @@ def _run(
     return workers, ran
 
 
-@contextmanager
-def _servers(console: Console) -> Iterator[Settings]:
+def _servers(stage: ExitStack, console: Console) -> Settings:
     """The servers of the environment, or local ones, stopped at the end if they did not run before.
 
     Raises UsageError when the environment names only some, ServerMissing for a program that is not installed.
@@ -106,15 +105,11 @@ def _servers(console: Console) -> Iterator[Settings]:
         raise UsageError(f"the environment names {' and '.join(given)}; name all of {', '.join(_NAMES)}, or none")
     home = home_directory()
     found = local.status(home)
-    if given or (found is not None and not found.dead):
-        yield Settings.load()
-        return
-    console.print(f"servers: starting in {home}", soft_wrap=True)
-    try:
+    if not given and (found is None or found.dead):
+        console.print(f"servers: starting in {home}", soft_wrap=True)
+        stage.callback(local.down, home)
         local.up(home)
-        yield Settings.load()
-    finally:
-        local.down(home)
+    return Settings.load()
 
 
 @contextmanager
@@ -156,6 +151,11 @@ def _audit(console: Console) -> dict[str, Any]:
 
 
 def _say_how_to_stop(console: Console, settings: Settings, workers: Workers) -> None:
-    console.print(f"\nkafka     {settings.kafka}\npostgres  {settings.postgres}\nredis     {settings.redis}", markup=False)
-    console.print(f"services  {workers.log}", soft_wrap=True)
-    console.print(f"to stop:  kill {workers.pid}; gongji servers down", soft_wrap=True)
+    for name, where in (
+        ("kafka", settings.kafka),
+        ("postgres", settings.postgres),
+        ("redis", settings.redis),
+        ("log", str(workers.log)),
+        ("to stop", f"kill {workers.pid}; gongji servers down"),
+    ):
+        console.print(f"{name:<9} {where}", soft_wrap=True, markup=False)

@@ -110,6 +110,11 @@ def _verdict(console: Console, audit: Mapping[str, Any]) -> None:
         console.print(f"审计 audit: [bold green]clean[/], {len(audit['checks'])} checks")
         return
     console.print("审计 audit: [bold red]NOT CLEAN[/]; `gongji audit` shows every breach")
+    for check in audit["checks"]:
+        if check["total"]:
+            console.print(
+                f"  {check['id']} {check['name']}: {check['total']} breaches: {check['en']}", soft_wrap=True, markup=False
+            )
     if said := audit.get("said"):
         console.print(said, markup=False)
 

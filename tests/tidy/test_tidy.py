@@ -1,0 +1,226 @@
+"""Rules about the tree that no other tool checks. Each names what breaks it; the last tests plant a fault for each."""
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import yaml
+
+from services.__main__ import app
+from shared import events
+from shared.runtime.points import POINTS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+MODULE_LINES, FUNCTION_LINES = 400, 70
+LONG_MODULES = {
+    "tests/unit/test_coverage.py": "tables of cases, a row an article",
+    "tests/unit/test_coverage_cities.py": "tables of cases, a row an article",
+}
+FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "base", "manager", "managers", "models", "misc"}
+
+# Where the law is worked out. Everything else there is hands: SQL, memory, projections, files.
+LAW = ("services/eligibility", "services/adjudication", "services/account", "shared/policy")
+HANDS = {"store.py", "memory.py", "steps.py", "projection.py", "rulebook.py", "reading.py"}
+SMALL = 12  # months of a year; what is larger, and no power of ten, is a figure of somebody's policy
+
+SKIPPED = {"__pycache__", "build", "lib", ".git", ".gongji", ".venv"}
+TEXTS = {".py", ".sql", ".yaml", ".yml", ".md", ".toml", ".sh", ".xml", ".json", ".jsonl", ".lock", ".txt", ".ini", ""}
+# Put together, so that this file does not hold what it looks for.
+PLACES_OF_ONE_MACHINE = re.compile(
+    r"(?<![\w.*-])/(?:" + "|".join(["wo" + "rk", "ro" + "ot", "ho" + r"me/\w+", "opt/wh" + "eels"]) + ")/"
+)
+
+
+def modules(*tops: str) -> list[Path]:
+    return sorted(path for top in tops for path in (ROOT / top).rglob("*.py") if not SKIPPED & set(path.parts))
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def long_functions(source: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno is not None
+            length = node.end_lineno - node.lineno + 1
+            if length > FUNCTION_LINES:
+                yield f"{node.name}: {length} lines"
+
+
+def is_power_of_ten(number: int) -> bool:
+    return str(number).strip("0") == "1"
+
+
+def policy_figures(source: str) -> Iterator[str]:
+    """Numbers in code that look like ratios, sums, dates or deadlines of a policy."""
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Constant) or isinstance(node.value, bool):
+            continue
+        value = node.value
+        looks_so = (
+            isinstance(value, float)
+            or (isinstance(value, int) and value > SMALL and not is_power_of_ten(value))
+            or (isinstance(value, str) and re.fullmatch(r"\d+\.\d+|\d+%|\d{4}-\d\d-\d\d", value) and value not in {"0.00", "0.01"})
+        )
+        if looks_so:
+            yield f"line {node.lineno}: {value!r}"
+
+
+def points_reached(source: str) -> list[str]:
+    calls = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
+    return [
+        str(call.args[0].value)
+        for call in calls
+        if isinstance(call.func, ast.Name) and call.func.id == "reach" and isinstance(call.args[0], ast.Constant)
+    ]
+
+
+def verbs_said(text: str) -> set[tuple[str, ...]]:
+    """Every ``gongji verb [sub-verb]`` in code of a page: alternatives (a|b) are told apart, arguments left out."""
+    said: set[tuple[str, ...]] = set()
+    for span in [*re.findall(r"`([^`\n]+)`", text), *re.findall(r"^```[a-z]*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)]:
+        for words in re.findall(r"(?<![\w/-])gongji +((?:[a-z][a-z|]*\b *)+)", span.replace("\\|", "|")):
+            first, *rest = words.split()
+            for verb in first.split("|"):
+                for sub in rest[0].split("|") if rest else [""]:
+                    said.add((verb, sub) if sub else (verb,))
+    return said
+
+
+def unknown_verbs(said: Iterable[tuple[str, ...]]) -> list[str]:
+    """Verbs that the program does not have. The second word counts where the first is a group."""
+    program: Any = typer.main.get_command(app)
+    unknown = []
+    for verb, *rest in sorted(said):
+        command = program.commands.get(verb)
+        below = getattr(command, "commands", None)
+        if command is None or (below is not None and rest and rest[0] not in below):
+            unknown.append(" ".join((verb, *rest)))
+    return unknown
+
+
+def texts() -> Iterator[Path]:
+    """What is committed, or would be; with git the tree says it, without git the directory."""
+    if (ROOT / ".git").exists() and (git := shutil.which("git")):
+        listed = subprocess.run([git, "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False, text=True)
+        if listed.returncode == 0:
+            yield from (ROOT / entry for entry in listed.stdout.split("\0") if entry and (ROOT / entry).is_file())
+            return
+    for path in ROOT.rglob("*"):
+        if path.is_file() and path.suffix in TEXTS and not SKIPPED & set(path.relative_to(ROOT).parts):
+            yield path
+
+
+def test_a_module_is_read_in_one_sitting() -> None:
+    lengths = {
+        name(path): len(path.read_text(encoding="utf-8").splitlines())
+        for path in modules("services", "shared", "deploy", "tests")
+    }
+    too_long = {path: lines for path, lines in lengths.items() if lines > MODULE_LINES and path not in LONG_MODULES}
+    assert too_long == {}
+    assert [path for path in LONG_MODULES if lengths.get(path, 0) <= MODULE_LINES] == [], "an exception nobody needs"
+
+
+def test_a_function_fits_a_screen() -> None:
+    found = {
+        name(path): list(long_functions(path.read_text(encoding="utf-8")))
+        for path in modules("services", "shared", "deploy", "tests")
+    }
+    assert {path: functions for path, functions in found.items() if functions} == {}
+
+
+def test_a_module_is_named_by_what_it_holds() -> None:
+    named_so = [
+        name(path)
+        for path in modules("services", "shared", "deploy", "tests")
+        if path.stem.removeprefix("test_") in FORBIDDEN_NAMES
+    ]
+    packages = {name(path.parent) for path in modules("services", "shared", "deploy") if path.parent.name in FORBIDDEN_NAMES}
+    assert (named_so, packages) == ([], set())
+
+
+def test_no_figure_of_the_law_stands_in_code() -> None:
+    found = {
+        name(path): list(policy_figures(path.read_text(encoding="utf-8"))) for path in modules(*LAW) if path.name not in HANDS
+    }
+    assert {path: figures for path, figures in found.items() if figures} == {}
+
+
+def test_arrows_between_packages_point_one_way() -> None:
+    command = (str(Path(sys.executable).with_name("lint-imports")), "--no-logo", "--no-cache")
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, check=False, text=True)
+    assert said.returncode == 0, said.stdout + said.stderr
+
+
+def test_every_point_a_fault_test_may_name_is_reached_by_the_loop() -> None:
+    assert sorted(points_reached((ROOT / "shared/runtime/loop.py").read_text(encoding="utf-8"))) == sorted(POINTS)
+
+
+def test_the_topics_declared_are_those_the_events_name() -> None:
+    declared = yaml.safe_load((ROOT / "deploy/topics.yaml").read_text(encoding="utf-8"))["topics"]
+    named = {
+        value for value in vars(events).values() if isinstance(value, str) and re.fullmatch(r"(claims|clearing|link)\.\w+", value)
+    }
+    assert set(declared) == named | {f"register.{kind}" for kind in events.REGISTER_TYPES}
+
+
+@pytest.mark.parametrize("page", ["README.md"])
+def test_a_page_names_only_verbs_that_exist(page: str) -> None:
+    said = verbs_said((ROOT / page).read_text(encoding="utf-8"))
+    assert said
+    assert unknown_verbs(said) == []
+
+
+def test_nothing_committed_names_a_place_of_one_machine() -> None:
+    found = []
+    for path in texts():
+        lines = path.read_bytes().decode("utf-8", "replace").splitlines()
+        found += [f"{name(path)}:{number}" for number, line in enumerate(lines, 1) if PLACES_OF_ONE_MACHINE.search(line)]
+    assert found == []
+
+
+# -- and each of these can fail -------------------------------------------------------------------------------------
+
+
+def test_a_long_function_is_seen() -> None:
+    body = "\n".join(["def short():", "    pass", "async def long():", *["    pass"] * FUNCTION_LINES])
+    assert list(long_functions(body)) == [f"long: {FUNCTION_LINES + 1} lines"]
+
+
+@pytest.mark.parametrize("code", ["x = 0.55", "x = 1500", "x = date(2023, 1, 1)", "x = '0.55'", "x = '2022-12-29'", "x = '60%'"])
+def test_a_figure_in_code_is_seen(code: str) -> None:
+    assert list(policy_figures(code))
+
+
+@pytest.mark.parametrize("code", ["x = 100", "x = 12", "x = True", "x = 1_000_000", "x = '0.00'", "x = 'article 10'"])
+def test_what_is_no_figure_passes(code: str) -> None:
+    assert list(policy_figures(code)) == []
+
+
+def test_a_verb_that_does_not_exist_is_seen() -> None:
+    page = "Run `gongji serve all` or `gongji servers up\\|vanish`:\n```sh\ngongji feed generate | gongji conjure -\n```\n"
+    assert unknown_verbs(verbs_said(page)) == ["conjure", "servers vanish"]
+
+
+@pytest.mark.parametrize("place", ["wo" + "rk", "ro" + "ot", "ho" + "me/somebody", "opt/wh" + "eels"])
+def test_a_place_of_one_machine_is_seen(place: str) -> None:
+    assert PLACES_OF_ONE_MACHINE.search(f"cd /{place}/gongji")
+    assert not PLACES_OF_ONE_MACHINE.search(f"https://example.org/{place}/x")
+
+
+def test_points_are_read_from_code() -> None:
+    assert points_reached("reach('a')\nother('b')\nif x:\n    reach('c')") == ["a", "c"]
+
+
+def test_powers_of_ten() -> None:
+    numbers: dict[int, Any] = {1: True, 10: True, 10_000: True, 15: False, 20: False, 101: False}
+    assert {number: is_power_of_ten(number) for number in numbers} == numbers
