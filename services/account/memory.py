@@ -7,22 +7,28 @@ from services.account.answer import Answer, Key, Settlement
 from services.account.credits import Credited, CreditKey
 from services.account.ledger import Journal
 from shared.register import AccountCredit
+from shared.runtime.kept import Kept
 from shared.runtime.step import Filed, Tx
 
 
 class MemoryStore:
-    """``services.account.store.Store`` in dictionaries; ``tx`` is ignored."""
+    """``services.account.store.Store`` in mappings; ``tx`` is ignored.
 
-    def __init__(self) -> None:
+    Without ``keeps_journals`` they are made and dropped: a replay answers, and shows no ledger.
+    """
+
+    def __init__(self, answers: Kept[Key, Answer] | None = None, *, keeps_journals: bool = True) -> None:
         self.accounts: dict[str, int] = {}  # fen by member
         self.journals: dict[tuple[str, str, str, int], Journal] = {}  # by natural key
-        self._answers: dict[Key, Answer] = {}
+        self._answers: Kept[Key, Answer] = {} if answers is None else answers
+        self._keeps_journals = keeps_journals
         self._credits: dict[CreditKey, AccountCredit] = {}
         self._numbers = count(1)
 
     async def answers(self, _tx: Tx, keys: Collection[Key]) -> dict[Key, Answer]:
         """The outcomes kept under these keys."""
-        return {key: self._answers[key] for key in keys if key in self._answers}
+        found = {key: self._answers.get(key) for key in keys}
+        return {key: answer for key, answer in found.items() if answer is not None}
 
     async def balances(self, _tx: Tx, moving: Collection[str], shown: Collection[str]) -> dict[str, int]:
         """Balances (fen) by member."""
@@ -59,7 +65,7 @@ class MemoryStore:
         self._move((credit.member_id, credit.amount) for credit, _, _ in credited)
 
     def _book(self, journal: Journal | None) -> None:
-        if journal is None:
+        if journal is None or not self._keeps_journals:
             return
         key = (journal.issuer, journal.number, journal.kind, journal.revision)
         if key in self.journals:

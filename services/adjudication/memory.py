@@ -5,14 +5,19 @@ from collections.abc import Iterable, Sequence
 from services.adjudication.counters import Counter, CounterKey
 from services.adjudication.store import ClaimKey, InboxKey, Ruling, counters_of
 from shared.policy import Version
+from shared.runtime.kept import Kept
 from shared.runtime.step import Filed, Tx
 
 
 class MemoryStore:
-    """Dictionaries. ``tx`` is ignored: a batch is decided before anything is written."""
+    """Mappings. ``tx`` is ignored: a batch is decided before anything is written.
 
-    def __init__(self) -> None:
-        self._events: dict[InboxKey, bytes] = {}
+    ``visits``: the accumulators of single visits, which grow with the claims and not with the members.
+    """
+
+    def __init__(self, events: Kept[InboxKey, bytes] | None = None, visits: Kept[CounterKey, Counter] | None = None) -> None:
+        self._events: Kept[InboxKey, bytes] = {} if events is None else events
+        self._visits: Kept[CounterKey, Counter] = {} if visits is None else visits
         self._counters: dict[CounterKey, Counter] = {}
         self._standing: dict[ClaimKey, tuple[str, str]] = {}
         self._packs: dict[str, bytes] = {}
@@ -26,7 +31,8 @@ class MemoryStore:
         found: dict[ClaimKey, bytes] = {}
         for institution_id, claim_no in originals:
             for kind in ("claim", "account_use"):
-                value = events.get((institution_id, claim_no, kind, 0))
+                key = (institution_id, claim_no, kind, 0)
+                value = events.get(key)
                 if value is not None:
                     found[institution_id, claim_no] = value
         return {key for key in inbox if key in events}, found
@@ -35,7 +41,7 @@ class MemoryStore:
         """See ``Store``."""
         del tx
         zero = Counter()
-        return {key: self._counters.setdefault(key, zero) for key in keys}
+        return {key: self._shelf(key).get(key) or zero for key in keys}
 
     async def standing(self, tx: Tx, members: Sequence[str]) -> list[tuple[str, str, ClaimKey]]:
         """See ``Store``."""
@@ -45,7 +51,8 @@ class MemoryStore:
     async def record(self, tx: Tx, filed: Sequence[Filed[Ruling]]) -> None:
         """See ``Store``."""
         del tx
-        self._counters.update(counters_of(filed))
+        for key, counter in counters_of(filed).items():
+            self._shelf(key)[key] = counter
         for item in filed:
             event, decision = item.decision.event, item.decision.event.decision
             value = b"" if item.message is None else item.message.value
@@ -55,6 +62,9 @@ class MemoryStore:
                 self._standing.pop(claim, None)
             elif decision is not None and item.decision.latest_first:
                 self._standing[claim] = (event.member_id, decision.period)
+
+    def _shelf(self, key: CounterKey) -> Kept[CounterKey, Counter]:
+        return self._visits if key.name.startswith("visit.") else self._counters
 
     async def keep_packs(self, tx: Tx, versions: Iterable[Version]) -> None:
         """See ``Store``."""

@@ -4,31 +4,34 @@ from collections.abc import Collection, Sequence
 
 from services.intake.number import Key, Number
 from services.intake.store import Ruling, last_states
+from shared.runtime.kept import Kept
 from shared.runtime.step import Filed, Tx
 
 
 class MemoryStore:
-    """``services.intake.store.Store`` in two dictionaries. What ``open`` opens stays only once it is recorded."""
+    """``services.intake.store.Store`` in two mappings. What ``open`` opens stays only once it is recorded."""
 
-    def __init__(self) -> None:
-        self._numbers: dict[Key, Number] = {}
+    def __init__(self, numbers: Kept[Key, Number] | None = None, rejections: Kept[str, bytes] | None = None) -> None:
+        self._numbers: Kept[Key, Number] = {} if numbers is None else numbers
         self._opened: dict[Key, Number] = {}
-        self._rejections: dict[str, bytes] = {}
+        self._rejections: Kept[str, bytes] = {} if rejections is None else rejections
 
     async def open(self, tx: Tx, opening: Sequence[Number]) -> dict[Key, Number]:  # noqa: ARG002
         """Returns those of the numbers that stood before."""
-        self._opened = {number.key: number for number in opening if number.key not in self._numbers}
-        return {number.key: self._numbers[number.key] for number in opening if number.key in self._numbers}
+        stood = {key: number for one in opening if (number := self._numbers.get(key := one.key)) is not None}
+        self._opened = {number.key: number for number in opening if number.key not in stood}
+        return stood
 
     async def rejections(self, tx: Tx, event_ids: Collection[str]) -> dict[str, bytes]:  # noqa: ARG002
         """The outcomes already given under these ids."""
-        return {name: self._rejections[name] for name in event_ids if name in self._rejections}
+        return {name: value for name in event_ids if (value := self._rejections.get(name)) is not None}
 
     async def record(self, tx: Tx, filed: Sequence[Filed[Ruling]]) -> None:  # noqa: ARG002
         """Keeps what the batch opened and changed."""
-        self._numbers |= self._opened
+        changed = {number.key: number for number in last_states(filed)}
+        for key, number in (self._opened | changed).items():
+            self._numbers[key] = number
         self._opened = {}
-        self._numbers |= {number.key: number for number in last_states(filed)}
         for one in filed:
             if one.decision.new_rejection:
                 self._rejections[one.decision.event_id] = one.decision.message.value

@@ -8,19 +8,23 @@ import asyncpg
 import pytest
 from account_books import AWAY, HOME, Books, claim, credit, question, reversal
 
+from services.account.answer import Answer
 from services.account.ledger import Posting, mirrored
 from services.account.memory import MemoryStore
 from services.account.store import PostgresStore
 from shared.errors import Unreadable
 from shared.reasons import reason
+from shared.runtime.kept import Spill
 
 SQL = Path(__file__).parents[2] / "deploy/migrations/sql/0001_account.sql"
 
 
-@pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.servers)])
+@pytest.fixture(params=["memory", "spilled", pytest.param("postgres", marks=pytest.mark.servers)])
 async def books(request: pytest.FixtureRequest) -> AsyncIterator[Books]:
-    if request.param == "memory":
-        yield Books(MemoryStore())
+    if request.param in ("memory", "spilled"):
+        spill = Spill(gather=1)
+        yield Books(MemoryStore() if request.param == "memory" else MemoryStore(spill.of(Answer)))
+        spill.connection.close()
         return
     connection = await asyncpg.connect(request.getfixturevalue("fresh_database"))
     await connection.execute(SQL.read_text())

@@ -25,6 +25,7 @@ from services.adjudication.counters import Counter, CounterKey
 from services.adjudication.memory import MemoryStore
 from services.adjudication.store import PostgresStore
 from shared.reasons import reason
+from shared.runtime.kept import Spill
 
 SQL = Path(__file__).parents[2] / "deploy/migrations/sql/0001_adjudication.sql"
 
@@ -37,18 +38,22 @@ async def database(fresh_database: str) -> AsyncIterator[Any]:
     await connection.close()
 
 
-@pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.servers)])
-def dsn(request: pytest.FixtureRequest) -> str | None:
-    """Asked for outside the event loop: the servers start, if they must, before it runs."""
-    return None if request.param == "memory" else str(request.getfixturevalue("fresh_database"))
+@pytest.fixture(params=["memory", "spilled", pytest.param("postgres", marks=pytest.mark.servers)])
+def place(request: pytest.FixtureRequest) -> str:
+    """A DSN, asked for outside the event loop: the servers start, if they must, before it runs; or memory."""
+    if request.param == "postgres":
+        return str(request.getfixturevalue("fresh_database"))
+    return str(request.param)
 
 
 @pytest.fixture
-async def bench(dsn: str | None) -> AsyncIterator[Bench]:
-    if dsn is None:
-        yield Bench(MemoryStore())
+async def bench(place: str) -> AsyncIterator[Bench]:
+    if place in ("memory", "spilled"):
+        spill = Spill(gather=1)
+        yield Bench(MemoryStore() if place == "memory" else MemoryStore(spill.of(bytes), spill.of(Counter)))
+        spill.connection.close()
         return
-    connection = await asyncpg.connect(dsn)
+    connection = await asyncpg.connect(place)
     await connection.execute(SQL.read_text())
     yield Bench(PostgresStore(), tx=connection)
     await connection.close()
@@ -120,9 +125,7 @@ async def test_questions_and_account_uses_pass_on_with_a_row_of_their_own(bench:
 
 async def test_a_visit_has_a_period_of_its_own_and_members_do_not_share(bench: Bench) -> None:
     here = verdict(KASHGAR, level="3")
-    await bench.decisions(
-        claimed(claim("C1", 6_000), here), claimed(claim("C2", 6_000, member="M2"), here)
-    )
+    await bench.decisions(claimed(claim("C1", 6_000), here), claimed(claim("C2", 6_000, member="M2"), here))
     visit = "2023-05-01@I1"
     for member in ("M1", "M2"):
         assert await used_by(bench, "visits_count", member=member) == [1]

@@ -12,6 +12,7 @@ from services.intake.memory import MemoryStore
 from services.intake.number import Number
 from services.intake.store import PostgresStore, Ruling, Store
 from shared.errors import Retry
+from shared.runtime.kept import Spill
 from shared.runtime.step import Filed, Message, Tx
 
 SQL = Path(__file__).parents[2] / "deploy" / "migrations" / "sql" / "0001_intake.sql"
@@ -62,18 +63,22 @@ class Connections:
             await connection.close()
 
 
-@pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.servers)])
-def dsn(request: pytest.FixtureRequest) -> str | None:
-    """Where the store under test keeps its tables; None: in memory."""
-    return None if request.param == "memory" else request.getfixturevalue("fresh_database")
+@pytest.fixture(params=["memory", "spilled", pytest.param("postgres", marks=pytest.mark.servers)])
+def place(request: pytest.FixtureRequest) -> str:
+    """Where the store under test keeps its tables: a DSN, or memory, spilled to a file or not."""
+    if request.param == "postgres":
+        return str(request.getfixturevalue("fresh_database"))
+    return str(request.param)
 
 
 @pytest.fixture
-async def books(dsn: str | None) -> AsyncIterator[Books]:
-    if dsn is None:
-        yield Books(MemoryStore(), None)
+async def books(place: str) -> AsyncIterator[Books]:
+    if place in ("memory", "spilled"):
+        spill = Spill(gather=1)
+        yield Books(MemoryStore() if place == "memory" else MemoryStore(spill.of(Number), spill.of(bytes)), None)
+        spill.connection.close()
         return
-    connections = Connections(dsn)
+    connections = Connections(place)
     connection = await connections.one()
     await connection.execute(SQL.read_text(encoding="utf-8"))
     yield Books(PostgresStore(), connection)
