@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from services.law import coverage, words
-from services.law.examples import Example, read_examples, run
+from services.law.examples import read_examples, run, with_parameters
 from services.law.movement import movement
 from services.law.texts import Texts
 from shared.errors import UsageError
@@ -96,13 +95,12 @@ def settle_examples(
     examples: Annotated[Path, typer.Option(help="The directory of worked examples.")] = _EXAMPLES,
 ) -> None:
     """Settles the worked examples with the packs. Exit 1 when one comes out otherwise."""
-    where = directory or policies_directory()
-    found = read_examples(examples)
+    policies, found = Policies.load(directory or policies_directory()), read_examples(examples)
     if not found:
         raise UsageError(f"{examples}: no examples (*.yaml) there")
     failed = 0
     for example in found:
-        differences = asyncio.run(run(example, with_parameters(example, where)))
+        differences = asyncio.run(run(example, with_parameters(example, policies)))
         failed += bool(differences)
         for difference in differences:
             typer.echo(f"{example.file}: {example.name}: {difference}")
@@ -128,15 +126,17 @@ def coverage_page(
         typer.echo(coverage.page(packs, texts, found))
 
 
-def with_parameters(example: Example, directory: Path) -> Policies:
-    """The packs, with the figures that the example gives as the operator's."""
-    if not example.parameters:
-        return Policies.load(directory)
-    given = {name: [{"from": "2000-01-01", "value": value}] for name, value in example.parameters.items()}
-    with tempfile.TemporaryDirectory() as scratch:
-        file = Path(scratch) / "parameters.yaml"
-        file.write_text(json.dumps({example.region: given}, default=str), encoding="utf-8")
-        return Policies.load(directory, file)
+@app.command()
+def schema() -> None:
+    """The JSON Schema of a pack, as it is shipped in policies/schema.json."""
+    typer.echo(schema_text(), nl=False)
+
+
+def schema_text() -> str:
+    """The schema by which editors complete and check a pack."""
+    described = Pack.model_json_schema(by_alias=True, mode="validation")
+    described["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    return json.dumps(described, ensure_ascii=False, indent=1) + "\n"
 
 
 def _chosen(policies: Policies, region: str | None) -> Iterable[Pack]:

@@ -14,6 +14,7 @@ from services.replay import Replay, chunks, item_of
 from shared.errors import UsageError
 from shared.money import fen, yuan
 from shared.policy import Policies
+from shared.policy.lint import read_parameters
 from shared.policy.reading import read_yaml
 
 Given = Mapping[str, Any]
@@ -47,6 +48,14 @@ def read_examples(directory: Path) -> list[Example]:
         except (KeyError, TypeError) as error:
             raise UsageError(f"{file.name}: not a table of examples: {error!r}; see policies/README.md") from error
     return found
+
+
+def with_parameters(example: Example, policies: Policies) -> Policies:
+    """The packs with the figures that the example gives as the operator's. Raises PackError for figures nobody needs."""
+    if not example.parameters:
+        return policies
+    given = {name: [{"from": _EVER, "value": value}] for name, value in example.parameters.items()}
+    return Policies(policies.packs, read_parameters({example.region: given}, policies.packs, f"{example.file}: {example.name}"))
 
 
 async def run(example: Example, policies: Policies) -> list[str]:

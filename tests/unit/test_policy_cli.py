@@ -143,3 +143,9 @@ def a_claim(number: int, amount: str) -> dict[str, object]:
 
 
 FEED = [json.dumps(line) for line in (MEMBER, INSTITUTION, a_claim(1, "100.00"), a_claim(2, "200.00"))]
+
+
+def test_the_shipped_schema_is_that_of_the_format() -> None:
+    code, said = gongji("schema")
+    assert code == 0
+    assert (PACKS / "schema.json").read_text(encoding="utf-8") == said, "run: gongji policy schema > policies/schema.json"
