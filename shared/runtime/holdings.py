@@ -145,6 +145,11 @@ class Holdings:
             self._stopped[place] = str(why)
             self._telemetry.stopped(place, str(why))
 
+    async def unreadable(self, place: Place, why: Exception) -> None:
+        """The client cannot read what the log holds next: nothing can be applied, nor skipped."""
+        async with self.busy:
+            await self.stop(Stop(f"{place[0]}/{place[1]}: the log cannot be read: {type(why).__name__}", place), [place])
+
     def _forget(self, places: Iterable[Place], seconds: float) -> None:
         for place in places:
             self._held.pop(place, None)

@@ -8,6 +8,7 @@ Kafka's committed offsets as a truth. A handler that raises would be passed over
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
@@ -20,6 +21,7 @@ from faststream.kafka.message import KafkaMessage
 
 from shared.errors import Retry
 from shared.identity import partition_of
+from shared.runtime.fetch import Consumer
 from shared.runtime.holdings import Holdings
 from shared.runtime.lease import Place
 from shared.runtime.relay import Outgoing
@@ -189,14 +191,26 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
             consumer = self._consumer()
             assert consumer is not None
             self._holdings.log = ConsumerLog(consumer)
+            if isinstance(consumer, Consumer):
+                consumer.unreadable = self._holdings.unreadable
             await self._holdings.assigned([(tp.topic, tp.partition) for tp in assigned])
         except Exception:
             log.exception("leases could not be taken at assignment; the sweep will")
 
 
+class _Broker(KafkaBroker):
+    """FastStream's broker over our own consumer, which loses nothing when a fetch fails."""
+
+    async def _connect(self) -> Callable[..., AIOKafkaConsumer]:
+        theirs = await super()._connect()
+        assert isinstance(theirs, partial)
+        self.config.broker_config.builder = partial(Consumer, *theirs.args, **theirs.keywords)
+        return self.config.broker_config.builder
+
+
 def make_broker(bootstrap: str) -> KafkaBroker:
     """FastStream's broker: no types applied, no decoding, nothing between the fetched records and the loop."""
-    return KafkaBroker(bootstrap, apply_types=False, logger=logging.getLogger("faststream"), client_id="gongji")
+    return _Broker(bootstrap, apply_types=False, logger=logging.getLogger("faststream"), client_id="gongji")
 
 
 def consume(

@@ -1,0 +1,132 @@
+"""Fetching from Kafka without losing anything to a batch that cannot be read (measured with aiokafka 0.14).
+
+Two faults of aiokafka lose records. A header's name that is no UTF-8 raises out of ``getmany``, for ever. And whatever
+raises there takes along what the same call had drained of other partitions: their positions have moved on already.
+"""
+
+import logging
+import struct
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import Any, SupportsIndex
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.consumer import fetcher
+from aiokafka.errors import CorruptRecordException, KafkaError, RecordTooLargeError, UnsupportedCodecError
+from aiokafka.record.default_records import _DefaultRecordBatchPy as SlowBatch
+from aiokafka.record.memory_records import MemoryRecords
+
+from shared.runtime.lease import Place
+
+log = logging.getLogger("gongji.fetch")
+
+_CAREFUL_ROUNDS = 200
+_LENGTH_AT = 8  # of a batch in the log: offset (8 bytes), length (4), then so many bytes
+_LENGTH = struct.Struct(">i")
+_OF_THE_RECORDS = (CorruptRecordException, RecordTooLargeError, UnsupportedCodecError)
+
+
+class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
+    """aiokafka's consumer, which puts every position back when a fetch fails, and finds the partition that fails it.
+
+    ``unreadable`` is told which that is; it parks it, and the others go on.
+    """
+
+    def __init__(self, *topics: str, **options: Any) -> None:
+        fetcher.MemoryRecords = Records  # the fetcher has no other way to be given one
+        super().__init__(*topics, **options)
+        self.unreadable: Callable[[Place, Exception], Awaitable[None]] | None = None
+        self._careful = 0
+
+    async def getmany(
+        self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None
+    ) -> Mapping[TopicPartition, Sequence[ConsumerRecord]]:
+        """What was fetched, by partition. Raises what aiokafka raises, and nothing is lost by it."""
+        if self._careful:
+            self._careful -= 1
+            return await self._first_that_has_any(max_records)
+        positions = self._positions()
+        try:
+            return dict(await super().getmany(*partitions, timeout_ms=timeout_ms, max_records=max_records))
+        except Exception:
+            self._put_back(positions)
+            self._careful = _CAREFUL_ROUNDS
+            raise
+
+    async def _first_that_has_any(self, max_records: int | None) -> Mapping[TopicPartition, Sequence[ConsumerRecord]]:
+        """One partition a call: what fails there loses nothing of another."""
+        for partition in sorted(self.assignment()):
+            try:
+                if found := await super().getmany(partition, max_records=max_records):
+                    return dict(found)
+            except Exception as failure:
+                if self.unreadable is None or (isinstance(failure, KafkaError) and not isinstance(failure, _OF_THE_RECORDS)):
+                    raise
+                await self.unreadable((partition.topic, partition.partition), failure)
+        return {}
+
+    def _positions(self) -> dict[TopicPartition, int]:
+        assignment = self._subscription.subscription and self._subscription.subscription.assignment
+        if not assignment:
+            return {}
+        states = {partition: assignment.state_value(partition) for partition in assignment.tps}
+        return {partition: state.position for partition, state in states.items() if state.has_valid_position}
+
+    def _put_back(self, positions: Mapping[TopicPartition, int]) -> None:
+        mine = self.assignment()
+        for partition, position in positions.items():
+            if partition in mine:
+                self.seek(partition, position)
+
+
+class Records:
+    """The batches in fetched bytes, as the fetcher asks for them."""
+
+    def __init__(self, fetched: bytes) -> None:
+        self._fetched = fetched
+        self._batches = MemoryRecords(fetched)
+        self._at = 0
+
+    def size_in_bytes(self) -> int:
+        return int(self._batches.size_in_bytes())
+
+    def has_next(self) -> bool:
+        return bool(self._batches.has_next())
+
+    def next_batch(self) -> "_Batch":
+        start = self._at
+        self._at += _LENGTH_AT + _LENGTH.size + _LENGTH.unpack_from(self._fetched, start + _LENGTH_AT)[0]
+        return _Batch(self._batches.next_batch(), memoryview(self._fetched)[start : self._at])
+
+
+class _Batch:
+    """One batch; read again, slowly, where aiokafka's fast reader fails on the name of a header."""
+
+    def __init__(self, batch: Any, raw: memoryview) -> None:
+        self._batch = batch
+        self._raw = raw
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._batch, name)
+
+    def __next__(self) -> Any:
+        return next(self._batch)
+
+    def __iter__(self) -> Iterator[Any]:
+        try:
+            return iter(list(self._batch))
+        except UnicodeDecodeError:
+            slow = SlowBatch(self._raw)
+            slow._maybe_uncompress()  # noqa: SLF001 - before its buffer is wrapped
+            slow._buffer = _AnyName(slow._buffer)  # noqa: SLF001
+            return iter(list(slow))
+
+
+class _AnyName(bytearray):
+    """Bytes of which every slice can be decoded: only the names of headers are."""
+
+    def __getitem__(self, at: SupportsIndex | slice) -> Any:
+        found = super().__getitem__(at)
+        return _AnyName(found) if isinstance(found, bytearray) else found
+
+    def decode(self, encoding: str = "utf-8", errors: str = "backslashreplace") -> str:
+        return super().decode(encoding, errors)
