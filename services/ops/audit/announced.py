@@ -52,6 +52,7 @@ async def log(bootstrap: str) -> AsyncIterator[AIOKafkaConsumer]:
         isolation_level="read_committed",
         max_partition_fetch_bytes=8 * 1024 * 1024,
         check_crcs=False,
+        fetch_max_wait_ms=20,  # a poll at the end of one topic would hold up the next
     )
     try:
         try:

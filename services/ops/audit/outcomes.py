@@ -52,7 +52,7 @@ def as_stored(row: Row, said: Outcome) -> str | None:
     if told != kept:
         return f"the bytes are about {told}"
     for name in _AMOUNTS:
-        if getattr(said, name) != yuan(row[name]):
+        if getattr(said, name) != (yuan(row[name]) if row[name] else "0.00"):  # most are nothing
             return f"{name} is {getattr(said, name)} in the bytes, {yuan(row[name])} in the table"
     if row["target"] != (REJECTED if said.outcome == "rejected" else SETTLED):
         return f"{said.outcome}, and announced on {row['target']}"

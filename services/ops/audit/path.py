@@ -12,6 +12,8 @@ from shared.identity import event_id
 
 _D = key_of("d")
 _O = key_of("o")
+_EVENT = """cross join lateral json_to_record(convert_from(o.value, 'utf8')::json)
+    as e (institution_id text, claim_no text, kind text, number int, revision int)"""
 _LOCATED = 100_000  # missing rows that are looked for in the outbox
 
 
@@ -54,23 +56,20 @@ _PLACED = """
         select * from unnest($2::text[], $3::text[], $4::text[], $5::int[]) as m (institution_id, claim_no, kind, number)
     ), events as (
         select o.source_partition as source, o.part * {parts} / 1024 as partition, o.seq,
-            convert_from(o.value, 'utf8')::jsonb as event
-        from intake.outgoing o where o.target = 'claims.accepted' and o.event_id = any($1::text[])
+            e.* from intake.outgoing o {event} where o.target = 'claims.accepted' and o.event_id = any($1::text[])
     ), placed as (
         select m.*, e.source, e.partition, e.seq from missing m left join events e
-            on e.event->>'institution_id' = m.institution_id and e.event->>'claim_no' = m.claim_no
-            and e.event->>'kind' = m.kind and coalesce((e.event->>'number')::int, 0) = m.number
+            on (e.institution_id, e.claim_no, e.kind, coalesce(e.number, 0)) = (m.institution_id, m.claim_no, m.kind, m.number)
     ), later as (
-        select o.source_partition as source, o.part * {parts} / 1024 as partition, o.seq,
-            convert_from(o.value, 'utf8')::jsonb as event
-        from intake.outgoing o
+        select o.source_partition as source, o.part * {parts} / 1024 as partition, o.seq, e.*
+        from intake.outgoing o {event}
         join (select source, partition, min(seq) as seq from placed group by 1, 2) as f
             on f.source = o.source_partition and f.partition = o.part * {parts} / 1024 and o.seq > f.seq
         where o.target = 'claims.accepted'
     ), horizon as (
         select l.source, l.partition, max(l.seq) as seq from later l
-        join adjudication.decision d on d.institution_id = l.event->>'institution_id' and d.claim_no = l.event->>'claim_no'
-            and d.kind = l.event->>'kind' and d.revision = coalesce((l.event->>'number')::int, (l.event->>'revision')::int, 0)
+        join adjudication.decision d on (d.institution_id, d.claim_no, d.kind, d.revision)
+            = (l.institution_id, l.claim_no, l.kind, coalesce(l.number, l.revision, 0))
         group by 1, 2
     )
     select p.institution_id || '/' || p.claim_no || ' ' || p.kind
@@ -92,7 +91,7 @@ async def _decided(view: View) -> Finding:
     # An event's id is that of the outcome it asks for, so a repeat's may be any of three.
     ids = {event_id(kind, *key) for key in keys for kind in ("claim", "account_use", "reversal")}
     found = await view.connection.fetch(
-        _PLACED.replace("{parts}", str(view.partitions)),
+        _PLACED.replace("{parts}", str(view.partitions)).replace("{event}", _EVENT),
         list(ids),
         [key[0] for key in keys],
         [key[1] for key in keys],
@@ -186,17 +185,14 @@ _IN_ORDER = Query(
         ("intake.outgoing", "adjudication.decision"),
     ),
     f"""
-    with accepted as (
-        select o.source_partition as source, o.seq, convert_from(o.value, 'utf8')::jsonb as event
-        from intake.outgoing o where o.target = 'claims.accepted'
-    ), decided as (
-        select d.*, a.source, a.seq as accepted_seq,
-            lag(a.seq) over (partition by d.member_id, a.source order by d.ordinal) as earlier
-        from accepted a join adjudication.decision d on d.institution_id = a.event->>'institution_id'
-            and d.claim_no = a.event->>'claim_no' and d.kind = a.event->>'kind'
-            and d.revision = coalesce((a.event->>'number')::int, (a.event->>'revision')::int, 0)
-        where not exists (select from runtime.quarantine q where q.service in ('eligibility', 'adjudication')
-            and q.claim_key = length(d.institution_id) || ':' || d.institution_id || ':' || d.claim_no)
+    with decided as (
+        select d.institution_id, d.claim_no, d.kind, d.revision, o.source_partition as source, o.seq as accepted_seq,
+            lag(o.seq) over (partition by d.member_id, o.source_partition order by d.ordinal) as earlier
+        from intake.outgoing o {_EVENT} join adjudication.decision d on (d.institution_id, d.claim_no, d.kind, d.revision)
+            = (e.institution_id, e.claim_no, e.kind, coalesce(e.number, e.revision, 0))
+        where o.target = 'claims.accepted'
+            and not exists (select from runtime.quarantine q where q.service in ('eligibility', 'adjudication')
+                and q.claim_key = length(d.institution_id) || ':' || d.institution_id || ':' || d.claim_no)
     )
     select {_D} as key, 'accepted as ' || d.source || '#' || d.accepted_seq || ', decided after #' || d.earlier as what
     from decided d where d.earlier > d.accepted_seq
