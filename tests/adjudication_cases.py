@@ -23,9 +23,7 @@ CANGZHOU, ZHANJIANG, BAZHONG, KASHGAR, SHIYAN = "130900", "440800", "511900", "6
 
 def amounts(in_scope: int, *, pre_self_pay: int = 0, over_limit: int = 0, own_paid: int = 0) -> Amounts:
     total = in_scope + pre_self_pay + over_limit + own_paid
-    return Amounts(
-        total=total, own_paid=own_paid, over_limit=over_limit, pre_self_pay=pre_self_pay, in_scope=in_scope
-    )
+    return Amounts(total=total, own_paid=own_paid, over_limit=over_limit, pre_self_pay=pre_self_pay, in_scope=in_scope)
 
 
 def claim(
@@ -87,9 +85,7 @@ def claimed(claim: Claim, verdict: Verdict) -> Event:
 
 def reversed_(number: str, *, institution: str = "I1", member: str = "M1") -> Event:
     """A claim's cancelling as eligibility announces it."""
-    said = Reversal(
-        claim_no=number, institution_id=institution, reversed_at="2023-05-02T09:00:00+08:00", reason="error"
-    )
+    said = Reversal(claim_no=number, institution_id=institution, reversed_at="2023-05-02T09:00:00+08:00", reason="error")
     return _event("reversal", institution, number, member, reversal=said)
 
 
@@ -158,5 +154,3 @@ class Bench:
         """Settles one batch of which nothing is dropped."""
         out = await self.settle(*events)
         return [event.decision for event in out if event is not None and event.decision is not None]
-
-

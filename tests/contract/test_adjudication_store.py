@@ -24,6 +24,8 @@ from adjudication_cases import (
 from services.adjudication.counters import Counter, CounterKey
 from services.adjudication.memory import MemoryStore
 from services.adjudication.store import PostgresStore
+from shared.policy import Policies
+from shared.policy.pack import Pack
 from shared.reasons import reason
 from shared.runtime.kept import Spill
 
@@ -148,6 +150,33 @@ async def test_a_stored_pack_decides_as_the_one_it_was_stored_from(bench: Bench)
     assert again is not None
     assert again.content == version.content
     assert await bench.store.pack(bench.tx, "0" * 64) is None
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["in one batch", "batch by batch"])
+async def test_where_the_pack_says_latest_first_a_claim_stands_behind_a_later_one(bench: Bench, together: bool) -> None:
+    latest_first = Bench(bench.store, bench.tx, Policies(packs_that_say_latest_first(), {}))
+    events = [
+        claimed(claim("C1", 30_000), verdict(CANGZHOU)),
+        claimed(claim("C2", 30_000), verdict(CANGZHOU)),
+        claimed(claim("C3", 30_000, day=date(2024, 1, 1)), verdict(CANGZHOU)),
+        claimed(claim("C4", 30_000, member="M2"), verdict(CANGZHOU)),
+        reversed_("C1"),
+        reversed_("C2"),
+    ]
+    batches = [events] if together else [[event] for event in events]
+    decided = [decision for batch in batches for decision in await latest_first.decisions(*batch)]
+    assert [one.outcome for one in decided[4:]] == ["rejected", "reversed"]
+    [why] = decided[4].reasons
+    assert (why.code, "C2" in why.zh) == ("later_claim_stands", True)
+    assert [claim_key for *_, claim_key in await bench.store.standing(bench.tx, ["M1"])] == [("I1", "C1"), ("I1", "C3")]
+
+
+def packs_that_say_latest_first() -> dict[str, Pack]:
+    pack = POLICIES.packs[CANGZHOU]
+    rule = pack.versions[0].benefits.reversal.model_copy(update={"rule": "latest_first"})
+    benefits = pack.versions[0].benefits.model_copy(update={"reversal": rule})
+    version = pack.versions[0].model_copy(update={"benefits": benefits})
+    return {CANGZHOU: pack.model_copy(update={"versions": (version,)})}
 
 
 @pytest.mark.servers

@@ -177,9 +177,7 @@ def test_more_deductible_left_never_pays_more(policies: Policies, data: Any, reg
 
 @settings(max_examples=200, deadline=None)
 @given(level=st.sampled_from(["1", "2", "3"]), cost=st.integers(2, 300_000), cut=st.integers(1, 299_999))
-def test_splitting_a_visits_claim_in_two_pays_the_same_in_kashgar(
-    policies: Policies, level: str, cost: int, cut: int
-) -> None:
+def test_splitting_a_visits_claim_in_two_pays_the_same_in_kashgar(policies: Policies, level: str, cost: int, cut: int) -> None:
     version = policies.on(KASHGAR, date(2023, 5, 1))
     said = verdict(KASHGAR, level=level)
     whole = engine.decide(claim("C1", cost), said, version, Counters())

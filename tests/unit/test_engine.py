@@ -2,23 +2,18 @@
 
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 
 import pytest
 from adjudication_cases import (
     BAZHONG,
     CANGZHOU,
     KASHGAR,
-    PACKS,
     POLICIES,
     SHIYAN,
     ZHANJIANG,
-    Bench,
     amounts,
     claim,
-    claimed,
     facts,
-    reversed_,
     verdict,
 )
 
@@ -26,7 +21,7 @@ from services.adjudication import engine
 from services.adjudication.counters import Counter, CounterKey, Counters
 from services.adjudication.rulebook import Rulebook
 from shared.events import Verdict
-from shared.policy import Policies, Version
+from shared.policy import Version
 from shared.reasons import reason
 
 DAY = date(2023, 5, 1)
@@ -166,31 +161,3 @@ def test_made_up_benefit_codes_do_not_fill_the_memory() -> None:
     for number in range(100):
         engine.decide(claim("C1", 1, benefit=f"chronic:X{number}"), verdict(CANGZHOU), version(CANGZHOU), Counters())
     assert len(rulebook._plans) == before
-
-
-@pytest.fixture
-def latest_first(tmp_path: Path) -> Policies:
-    text = (PACKS / "130900-cangzhou.yaml").read_text(encoding="utf-8")
-    changed = text.replace("{rule: release, reads: Q9}", "{rule: latest_first, reads: Q9}")
-    assert changed != text
-    (tmp_path / "pack.yaml").write_text(changed, encoding="utf-8")
-    return Policies.load(tmp_path)
-
-
-@pytest.mark.parametrize("together", [True, False], ids=["in one batch", "batch by batch"])
-async def test_where_the_pack_says_latest_first_a_claim_stands_behind_a_later_one(
-    latest_first: Policies, together: bool
-) -> None:
-    bench = Bench(policies=latest_first)
-    events = [
-        claimed(claim("C1", 30_000), verdict(CANGZHOU)),
-        claimed(claim("C2", 30_000), verdict(CANGZHOU)),
-        claimed(claim("C3", 30_000, day=date(2024, 1, 1)), verdict(CANGZHOU)),
-        reversed_("C1"),
-        reversed_("C2"),
-    ]
-    batches = [events] if together else [[event] for event in events]
-    decided = [decision for batch in batches for decision in await bench.decisions(*batch)]
-    assert [decision.outcome for decision in decided] == ["settled", "settled", "settled", "rejected", "reversed"]
-    assert decided[3].reasons[0].code == "later_claim_stands"
-    assert "C2" in decided[3].reasons[0].zh

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from adjudication_cases import PACKS
@@ -11,6 +12,7 @@ from services.law import cli
 from services.law.texts import Texts
 from shared.errors import UsageError
 from shared.policy import Policies
+from shared.policy.benefits import AfterStep, PoolStep
 
 EXAMPLES = Path(__file__).parents[1] / "scenarios"
 CANGZHOU_FILE = PACKS / "130900-cangzhou.yaml"
@@ -149,3 +151,14 @@ def test_the_shipped_schema_is_that_of_the_format() -> None:
     code, said = gongji("schema")
     assert code == 0
     assert (PACKS / "schema.json").read_text(encoding="utf-8") == said, "run: gongji policy schema > policies/schema.json"
+
+
+def test_the_vocabulary_page_explains_every_step() -> None:
+    page = (PACKS / "README.md").read_text(encoding="utf-8")
+    steps = {
+        get_args(step.model_fields["step"].annotation)[0]
+        for union in (PoolStep, AfterStep)
+        for step in get_args(get_args(union)[0])
+    }
+    assert len(steps) == 11
+    assert [step for step in steps if f"| `{step}` |" not in page] == []
