@@ -15,6 +15,7 @@ from services.crossregion.cli import app as clearing_app
 from services.demo.cli import demo
 from services.ops.feed import app as feed_app
 from services.pipeline import SERVICES
+from services.replay_cli import replay
 from shared.errors import ServerMissing, Stop, UsageError
 
 app = typer.Typer(
@@ -29,6 +30,7 @@ app.add_typer(feed_app, name="feed")
 app.add_typer(clearing_app, name="clearing")
 app.command()(demo)
 app.command()(audit)
+app.command()(replay)
 
 
 @app.command()
