@@ -2,11 +2,11 @@
 # ARGS goes to the command behind a target:  make demo ARGS="--claims 5000 --keep"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench stop lock clean
+.PHONY: help setup demo test lint bench stop lock clean bench-engine
 ARGS ?=
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 setup: ## bring what is missing: system packages, Python packages, Kafka's jars
 	@deploy/setup.sh
@@ -25,6 +25,9 @@ lint: setup ## ruff, mypy, import-linter
 
 bench: setup ## the benchmark
 	@.venv/bin/gongji bench $(ARGS)
+
+bench-engine: setup ## the engine alone, side by side with reading the same claim
+	@.venv/bin/gongji policy speed
 
 stop: ## stop the local servers; their data stays
 	@.venv/bin/gongji servers down

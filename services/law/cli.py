@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from services.law import coverage, words
+from services.law import coverage, speed, words
 from services.law.examples import read_examples, run, with_parameters
 from services.law.movement import movement
 from services.law.texts import Texts
@@ -124,6 +124,14 @@ def coverage_page(
                 typer.echo(json.dumps(row._asdict(), ensure_ascii=False))
     else:
         typer.echo(coverage.page(packs, texts, found))
+
+
+@app.command(name="speed")
+def engine_speed(directory: Directory = None) -> None:
+    """The engine alone, side by side with reading the same claim. Exit 1 when it is slower than its goal."""
+    speeds = list(speed.measure(Policies.load(directory or policies_directory())))
+    typer.echo(speed.table(speeds))
+    raise typer.Exit(1 if any(one.ratio > speed.GOAL for one in speeds) else 0)
 
 
 @app.command()
