@@ -1,0 +1,50 @@
+"""The operator's figures hold from their day until the next one given, and not a day longer than they say."""
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+from adjudication_cases import PACKS, ZHANJIANG, claim, verdict
+
+from services.adjudication import engine
+from services.adjudication.counters import Counters
+from shared.policy import Policies
+
+GIVEN = """
+"440800":
+  outpatient_cap:
+    - {from: 2024-01-01, value: "2046.5"}
+    - {from: 2025-01-01, to: 2025-06-30, value: 2100}
+"""
+
+
+@pytest.mark.parametrize(
+    ("day", "pooled"),
+    [
+        (date(2023, 12, 31), 199_600),  # the text's own figure: the parameter does not begin before its day
+        (date(2024, 1, 1), 204_650),
+        (date(2024, 12, 31), 204_650),
+        (date(2025, 1, 1), 210_000),
+        (date(2025, 6, 30), 210_000),
+        (date(2025, 7, 1), None),
+    ],
+)
+def test_a_parameter_holds_for_its_days(day: date, pooled: int | None, tmp_path: Path) -> None:
+    file = tmp_path / "parameters.yaml"
+    file.write_text(GIVEN, encoding="utf-8")
+    policies = Policies.load(PACKS, file)
+    decision = engine.decide(claim("C1", 500_000, day=day), verdict(ZHANJIANG), policies.on(ZHANJIANG, day), Counters())
+    if pooled is None:
+        assert (decision.outcome, decision.reasons[0].code) == ("rejected", "benefit_not_configured")
+    else:
+        assert (decision.outcome, decision.pooled) == ("settled", pooled)
+
+
+def test_a_parameter_changes_the_packs_hash(tmp_path: Path) -> None:
+    file = tmp_path / "parameters.yaml"
+    file.write_text(GIVEN, encoding="utf-8")
+    plain, given = (Policies.load(PACKS, parameters).on(ZHANJIANG, date(2024, 1, 1)) for parameters in (None, file))
+    assert plain is not None
+    assert given is not None
+    assert plain.ref.version == given.ref.version
+    assert plain.ref.hash != given.ref.hash
