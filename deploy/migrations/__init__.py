@@ -23,6 +23,6 @@ def run(dsn: str) -> None:
             config = Config()
             config.set_main_option("script_location", str(HERE))
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            command.upgrade(config, "heads")
     finally:
         engine.dispose()

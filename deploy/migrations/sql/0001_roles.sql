@@ -31,6 +31,10 @@ begin
         execute format('grant select, insert, update on all tables in schema %I to gongji_service', schema_name);
         execute format('grant usage on all sequences in schema %I to gongji_service', schema_name);
         execute format('grant select on all tables in schema %I to gongji_ops', schema_name);
+        -- and what later migrations add
+        execute format('alter default privileges in schema %I grant select, insert, update on tables to gongji_service', schema_name);
+        execute format('alter default privileges in schema %I grant usage on sequences to gongji_service', schema_name);
+        execute format('alter default privileges in schema %I grant select on tables to gongji_ops', schema_name);
     end loop;
 end
 $$;
