@@ -13,6 +13,7 @@ from services import serve as serving
 from services.audit_cli import audit
 from services.crossregion.cli import app as clearing_app
 from services.demo.cli import demo
+from services.explain_cli import explain
 from services.ops.feed import app as feed_app
 from services.pipeline import SERVICES
 from services.replay_cli import replay
@@ -28,6 +29,9 @@ app = typer.Typer(
 app.add_typer(servers_app, name="servers")
 app.add_typer(feed_app, name="feed")
 app.add_typer(clearing_app, name="clearing")
+claim_app = typer.Typer(help="One claim: its journey, and how its amounts came about.", no_args_is_help=True)
+claim_app.command("explain")(explain)
+app.add_typer(claim_app, name="claim")
 app.command()(demo)
 app.command()(audit)
 app.command()(replay)

@@ -13,7 +13,7 @@ from services.adjudication import engine
 from services.adjudication.bill import TraceLine
 from services.crossregion.routing import signed_fen as fen
 from shared.claim import AccountUse, Claim
-from shared.errors import UsageError
+from shared.errors import Stop
 from shared.events import Decision, Event, Verdict
 from shared.money import yuan
 from shared.outcome import Outcome
@@ -45,10 +45,10 @@ class Working(NamedTuple):
 
 
 def work_out(outcome: Outcome, grounds: Grounds) -> Working:
-    """Works an outcome out anew. Raises UsageError for grounds that lack what their kind needs."""
+    """Works an outcome out anew. Raises Stop for grounds that lack what their kind needs."""
     decision = grounds.event.decision
     if decision is None:
-        raise UsageError("these grounds hold no decision")
+        raise Stop("these grounds hold no decision")
     if outcome.kind == "reversal":
         return _reversal(outcome, decision, grounds)
     event, verdict = grounds.event, grounds.event.verdict
@@ -56,7 +56,7 @@ def work_out(outcome: Outcome, grounds: Grounds) -> Working:
         return _claim(outcome, event.claim, verdict, decision, grounds.version)
     if event.use is not None and verdict is not None:
         return _use(outcome, event.use, verdict, decision, grounds.version)
-    raise UsageError("these grounds hold neither a claim nor an account use, or no verdict")
+    raise Stop("these grounds hold neither a claim nor an account use, or no verdict")
 
 
 def refused(outcome: Outcome) -> Working:
@@ -111,12 +111,12 @@ def _use(outcome: Outcome, use: AccountUse, verdict: Verdict, stored: Decision, 
 
 def _reversal(outcome: Outcome, stored: Decision, grounds: Grounds) -> Working:
     if grounds.first is None:
-        raise UsageError("what this reversal takes back is not stored")
+        raise Stop("what this reversal takes back is not stored")
     event, first = grounds.first
     if outcome.outcome == "rejected":
         return Working(tuple(_reasons(outcome)), unproven="the grounds do not keep which other claims stood at the time")
     if event.decision is None:
-        raise UsageError("what this reversal takes back was not decided")
+        raise Stop("what this reversal takes back was not decided")
     differences = []
     trace = []
     for name in ("total", *_COST, "deductible", *_FUNDS, "fund_total", *_PAYERS):
