@@ -41,13 +41,15 @@ create table account.crediting (
     recoverable bigint not null default 0, -- of what is taken back: not on the account any more, so on the work list
     interest    bigint not null default 0,
     basis       bigint,                    -- what the rate was applied to; null for a fixed amount
+    source      text not null,             -- who pays it: the member's own contributions, or the pooled fund
     article     text not null,
     journal_id  bigint not null,
     constraint crediting_key primary key (member_id, region, month, run_id),
     constraint crediting_part check (part between 0 and 1023),
     constraint crediting_says_something check (amount <> 0 or interest > 0),
     constraint crediting_recoverable check (recoverable between 0 and greatest(-amount, 0)),
-    constraint crediting_interest check (interest >= 0)
+    constraint crediting_interest check (interest >= 0),
+    constraint crediting_source check (source in ('contributions', 'pooled'))
 );
 create trigger crediting_append_only before update or delete or truncate on account.crediting
     for each statement execute function account.append_only();
