@@ -14,7 +14,11 @@ from services.audit_cli import audit
 from services.crossregion.cli import app as clearing_app
 from services.demo.cli import demo
 from services.explain_cli import explain
+from services.law.cli import app as policy_app
+from services.ops.claim_show import show as show_claim
+from services.ops.dead import app as dead_app
 from services.ops.feed import app as feed_app
+from services.ops.lease import app as lease_app
 from services.pipeline import SERVICES
 from services.replay_cli import replay
 from shared.errors import ServerMissing, Stop, UsageError
@@ -29,7 +33,11 @@ app = typer.Typer(
 app.add_typer(servers_app, name="servers")
 app.add_typer(feed_app, name="feed")
 app.add_typer(clearing_app, name="clearing")
+app.add_typer(policy_app, name="policy")
+app.add_typer(dead_app, name="dead")
+app.add_typer(lease_app, name="lease")
 claim_app = typer.Typer(help="One claim: its journey, and how its amounts came about.", no_args_is_help=True)
+claim_app.command("show")(show_claim)
 claim_app.command("explain")(explain)
 app.add_typer(claim_app, name="claim")
 app.command()(demo)

@@ -87,7 +87,7 @@ _JOURNALS_OWNED = Query(
         and (o.institution_id, o.claim_no, o.kind, o.revision) = (j.issuer, j.number, j.kind, j.revision)
     left join account.credit c on j.kind = 'credit' and c.journal_id = j.journal_id
         and (c.member_id, c.credit_no) = (j.issuer, j.number)
-    where o.journal_id is null and c.journal_id is null
+    where j.kind in ('claim', 'reversal', 'account_use', 'credit') and o.journal_id is null and c.journal_id is null
     union all
     select 'journal ' || p.journal_id || ' line ' || p.line, 'a posting without a journal'
     from account.posting p left join account.journal j using (journal_id) where j.journal_id is null
