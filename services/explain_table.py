@@ -40,7 +40,7 @@ _KINDS: Final = {"claim": "结算", "reversal": "撤销", "account_use": "账户
 
 def shown(outcome: Outcome, working: Working, texts: Texts, documents: Mapping[str, Document]) -> RenderableType:
     """Who, what, how much, step by step, and the words of the articles."""
-    table = Table(title=_title(outcome), title_justify="left", show_lines=False)
+    table = Table()
     table.add_column("步骤 step")
     table.add_column("条款 article")
     table.add_column("算式 formula", overflow="fold")
@@ -50,7 +50,7 @@ def shown(outcome: Outcome, working: Working, texts: Texts, documents: Mapping[s
         zh, en = STEPS.get(name, (name, name))
         step = f"{zh} {en}" + (f" ({of})" if of else "")
         table.add_row(step, str(line["article"] or ""), str(line["formula"]), str(line["result"]))
-    parts: list[RenderableType] = [table]
+    parts: list[RenderableType] = [Text(_title(outcome), style="bold"), table]
     parts += [Text(f"{why.code}: {why.zh} / {why.en}") for why in outcome.reasons]
     parts += [Text(quote) for quote in _quotes(outcome, working, texts, documents)]
     parts.append(_verdict(working))
@@ -66,8 +66,10 @@ def _title(outcome: Outcome) -> str:
 
 
 def _quotes(outcome: Outcome, working: Working, texts: Texts, documents: Mapping[str, Document]) -> Iterator[str]:
-    """Each article that the trace or a reason cites, or the decision rests on, once, in its own words where they are here."""
-    cited = [line["article"] for line in working.trace] + [why.article for why in outcome.reasons] + list(outcome.articles)
+    """Each article cited, once, in its own words where they are here; a reversal's are those of its claim."""
+    cited = [line["article"] for line in working.trace] + [why.article for why in outcome.reasons]
+    if outcome.kind != "reversal":
+        cited += outcome.articles
     for article in dict.fromkeys(str(one) for one in cited if one):
         document, _, number = article.partition(":")
         known, text = documents.get(document), texts[article]
