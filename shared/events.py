@@ -24,6 +24,7 @@ REJECTED: Final = "claims.rejected"
 DEAD: Final = "claims.dead"
 OBLIGATIONS: Final = "clearing.obligations"
 WINDOWS: Final = "clearing.windows"
+LEDGER_ROOTS: Final = "ledger.roots"
 REGISTER_TYPES: Final = (
     "member",
     "institution",
@@ -102,6 +103,17 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     articles: tuple[str, ...] = ()
 
 
+class Stale(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a quote no longer holds: what each fund was quoted to pay and would pay now (fen), and what changed.
+
+    ``changed``: quote (unreadable), content, policy, accumulators, register.
+    """
+
+    quoted: dict[str, int]
+    current: dict[str, int]
+    changed: tuple[str, ...]
+
+
 class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Adjudication's word: what each fund pays (fen), why, and the accumulators it rests on.
 
@@ -125,6 +137,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     before: dict[str, int] = {}
     after: dict[str, int] = {}
     articles: tuple[str, ...] = ()
+    stale: Stale | None = None  # of a rejection as quote_stale
 
     @property
     def fund_total(self) -> int:

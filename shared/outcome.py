@@ -7,6 +7,14 @@ from shared.money import yuan
 from shared.reasons import Reason
 
 
+class StaleQuote(msgspec.Struct, frozen=True, kw_only=True):
+    """Of a rejection as ``quote_stale``: what each fund was quoted to pay and would pay now (yuan), and what changed."""
+
+    quoted: dict[str, str]
+    current: dict[str, str]
+    changed: tuple[str, ...]
+
+
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     """Amounts are decimal strings in yuan, always present; a reversal's are negative; a rejection's are "0.00"."""
 
@@ -40,6 +48,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     after: dict[str, str | int] = {}
     articles: tuple[str, ...] = ()
     trace: tuple[dict[str, object], ...] | msgspec.UnsetType = msgspec.UNSET
+    stale: StaleQuote | msgspec.UnsetType = msgspec.UNSET
     insured_region: str | None = None
     care_region: str | None = None
     event_id: str

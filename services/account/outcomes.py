@@ -4,9 +4,9 @@ import msgspec
 
 from services.account.journals import Place
 from services.account.sums import NOTHING, Sums
-from shared.events import Decision, Event
+from shared.events import Decision, Event, Stale
 from shared.money import yuan
-from shared.outcome import Outcome, accumulators, encode
+from shared.outcome import Outcome, StaleQuote, accumulators, encode
 from shared.reasons import Reason
 
 
@@ -56,6 +56,7 @@ def outcome_bytes(
             before=accumulators(decision.before),
             after=accumulators(decision.after),
             articles=decision.articles,
+            stale=msgspec.UNSET if decision.stale is None else _told(decision.stale),
             insured_region=(place.insured or None) if place else None,
             care_region=(place.care or None) if place else None,
             event_id=event.event_id,
@@ -63,6 +64,11 @@ def outcome_bytes(
             settled_at=settled_at or msgspec.UNSET,
         )
     )
+
+
+def _told(stale: Stale) -> StaleQuote:
+    quoted, current = ({name: yuan(amount) for name, amount in amounts.items()} for amounts in (stale.quoted, stale.current))
+    return StaleQuote(quoted=quoted, current=current, changed=stale.changed)
 
 
 def _text(amount: int) -> str:

@@ -13,6 +13,7 @@ from services.account.ledger import Journal, mirrored
 from services.account.outcomes import outcome_bytes
 from services.account.sums import Sums
 from services.account.use import Permission
+from shared import quote
 from shared.claim import AccountUse, Claim
 from shared.events import REJECTED, SETTLED, Decision, Event, Verdict
 from shared.identity import part_of
@@ -64,6 +65,9 @@ def _settle_claim(event: Event, facts: Facts) -> Settlement:
     if payer == event.member_id:  # nobody is his own family
         payer = None
     family = balance_of(payer, 0) if payer else 0
+    promised = quote.read(claim.quote) if claim.quote else None
+    if promised is not None:  # the patient was told these: the accounts may give less, never more
+        own, family = min(own, promised.account), min(family, promised.family_account)
     share = sums.pay(decision.total - decision.fund_total, own, family)
     place = Place(verdict.region, verdict.care_region, event.institution_id)
     why = _claim_reasons(claim, verdict, decision)

@@ -59,6 +59,10 @@ class Counters:
             highest = max(ceiling, old.used if highest is None else highest)
         self._rows[key] = self._changed[key] = Counter(used, highest, old.version + 1)
 
+    def apart(self) -> "Counters":
+        """The same accumulators to try something on, which leaves these as they are."""
+        return Counters(self._rows)
+
     def take_changes(self) -> tuple[tuple[CounterKey, Counter], ...]:
         """What was booked since the last time this was asked."""
         changes = tuple(self._changed.items())

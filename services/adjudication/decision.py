@@ -1,13 +1,34 @@
 """Decisions of the three outcomes, each by its own law: a rejection books nothing, a reversal is the exact negative."""
 
 from shared.claim import Amounts
-from shared.events import Decision, PolicyRef
-from shared.reasons import Reason
+from shared.events import Decision, PolicyRef, Stale
+from shared.money import yuan
+from shared.reasons import Reason, reason
 
 
-def rejected(reason: Reason, articles: tuple[str, ...] = (), policy: PolicyRef | None = None) -> Decision:
+def rejected(why: Reason, articles: tuple[str, ...] = (), policy: PolicyRef | None = None) -> Decision:
     """Nothing is booked; the number is used."""
-    return Decision(outcome="rejected", reasons=(reason,), articles=articles, policy=policy)
+    return Decision(outcome="rejected", reasons=(why,), articles=articles, policy=policy)
+
+
+def quote_stale(now: Decision, stale: Stale) -> Decision:
+    """Nothing is booked, because the funds would pay other amounts than were quoted. Keeps what this rests on."""
+    quoted, current, changed = sum(stale.quoted.values()), now.fund_total, stale.changed
+    what = "、".join(_CHANGED[name] for name in changed)
+    zh = f"试算基金支付 {yuan(quoted)} 元，现为 {yuan(current)} 元；变化：{what}；请重新试算"
+    en = f"the funds were quoted at {yuan(quoted)}, now {yuan(current)}; changed: {', '.join(changed)}; ask for a new trial"
+    return Decision(
+        outcome="rejected",
+        reasons=(reason("quote_stale", field="quote", zh=zh, en=en),),
+        policy=now.policy,
+        period=now.period,
+        before=now.before,
+        articles=now.articles,
+        stale=stale,
+    )
+
+
+_CHANGED = {"quote": "试算凭证无法识别", "content": "结算内容", "policy": "政策", "accumulators": "累计值", "register": "登记信息"}
 
 
 def without_funds(

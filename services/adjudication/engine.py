@@ -21,6 +21,7 @@ from services.adjudication.rulebook import Rulebook
 from shared.claim import Amounts, Claim
 from shared.events import Decision, Verdict
 from shared.policy import Version
+from shared.quote import staleness
 from shared.reasons import reason
 
 
@@ -42,8 +43,20 @@ def decide(
 ) -> Decision:
     """Decides a claim and books its accumulators. With ``trace``, appends how each amount came about.
 
-    ``version`` may be None only where the verdict rejects. Raises ValueError for a verdict without policy otherwise.
+    A claim that carries a quote is settled only if the funds pay what was quoted. ``version`` may be None only where
+    the verdict rejects. Raises ValueError for a verdict without policy otherwise.
     """
+    if claim.quote is not None:
+        now = _decide(claim, verdict, version, counters.apart(), None)
+        stale = staleness(claim, now) if now.outcome == "settled" else None
+        if stale is not None:
+            return decision.quote_stale(now, stale)
+    return _decide(claim, verdict, version, counters, trace)
+
+
+def _decide(
+    claim: Claim, verdict: Verdict, version: Version | None, counters: Counters, trace: list[TraceLine] | None
+) -> Decision:
     if verdict.rejection is not None:
         return decision.rejected(verdict.rejection, verdict.articles, verdict.policy)
     if version is None:

@@ -46,7 +46,7 @@ EXPECTED: Final[dict[str, tuple[str, str]]] = {
     "prescribed_by": _IDENTIFIER,
     "doctor_id": _IDENTIFIER,
     "family_payer": _IDENTIFIER,
-    "quote": _IDENTIFIER,
+    "quote": ("试算返回的 quote 原文", "the quote as the trial gave it"),
     "purpose": _IDENTIFIER,
     "code": _IDENTIFIER,
     "insured_region": ("六位行政区划代码的字符串", "a string of six digits, the region's code"),

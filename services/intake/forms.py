@@ -66,6 +66,7 @@ _PRINTABLE = r"^[^\p{C}\p{Z}](?:(?:[^\p{C}\p{Z}]| )*[^\p{C}\p{Z}])?$"
 
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=_PRINTABLE)]
 Number = Annotated[str, StringConstraints(min_length=1, max_length=30, pattern=_PRINTABLE)]
+Quote = Annotated[str, StringConstraints(min_length=1, max_length=160, pattern=_PRINTABLE)]
 Region = Annotated[str, StringConstraints(pattern=r"^[0-9]{6}$")]
 Benefit = Annotated[
     str,
@@ -132,7 +133,7 @@ class ClaimForm(Form):
     lines: list[LineForm] | None = Field(default=None, min_length=1, fail_fast=True)
     use_account: bool
     family_payer: Identifier | None = None
-    quote: Identifier | None = None
+    quote: Quote | None = None
     excluded_as: Literal["work_injury", "third_party", "public_health", "abroad", "wellness"] | None = None
 
 
