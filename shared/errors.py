@@ -1,5 +1,17 @@
 """What went wrong, told by what the machine must do next: quarantine, retry, stop. Nothing else is raised by the loop."""
 
+from pathlib import Path
+
+
+def named(failure: BaseException) -> str:
+    """The kind of a failure and the line that raised it, without its words: they may carry an identity."""
+    trace = failure.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f" at {Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace is not None else ""
+    constraint = getattr(failure, "constraint_name", None)
+    return f"{type(failure).__name__}{where}" + (f" ({constraint})" if constraint else "")
+
 
 class Unreadable(Exception):
     """A record that cannot be read: quarantine it and announce it on ``claims.dead``. The sender's fault, not ours."""

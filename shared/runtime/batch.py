@@ -9,13 +9,14 @@ from shared.errors import Unreadable
 from shared.events import REJECTED
 from shared.identity import part_of
 from shared.runtime.lease import Advance, Lease, Place
-from shared.runtime.quarantine import Poison, redrive_of
+from shared.runtime.quarantine import Poison, indexable, redrive_of
 from shared.runtime.relay import Outgoing, dead_letter
 from shared.runtime.step import Filed, Record, Step
 
 D = TypeVar("D")
 
 OURS = frozenset({"failed", "constraint"})  # our fault or our law's, not the sender's: a run of these stops the partition
+_AFTER_ALL_ROWS = 1 << 62  # rank of a record that is no redrive: it came after every row there is
 
 
 @dataclass(slots=True)
@@ -81,7 +82,8 @@ def read(step: Step[Any, Any, Any], records: Sequence[Record]) -> list[Entry]:
         entry.redrive = redrive_of(record) if record.headers else None
         try:
             entry.event = step.decode(record)
-            entry.claim_key = step.key(entry.event)
+            key = step.key(entry.event)
+            entry.claim_key = None if key is None else indexable(key)
         except Unreadable as unreadable:
             entry.condemn("unreadable", str(unreadable))
         except Exception as failure:  # noqa: BLE001 - whatever a decoder does, the record is kept and named
@@ -93,23 +95,25 @@ def read(step: Step[Any, Any, Any], records: Sequence[Record]) -> list[Entry]:
 def hold_back(entries: Sequence[Entry], held: dict[str, dict[int, int]]) -> None:
     """Sets aside what has a predecessor in quarantine: a reversal must not overtake its claim.
 
-    ``held``: claim key -> {row id: rank}. A redriven record passes its own row, and rows that came after it.
+    ``held``: claim key -> {row id: rank}. A redriven record has the rank of its row and passes whatever came after it,
+    in quarantine and in the batch.
     """
-    blocked: set[str] = set()
-    for entry in entries:
+    blocking = {key: sorted(ranks.values()) for key, ranks in held.items()}
+    for position, entry in enumerate(entries):
         entry.behind = None
         key = entry.claim_key
         if key is None:
             continue
-        ranks = held.get(key, {})
-        own = ranks.get(entry.redrive) if entry.redrive is not None else None
-        before_it = [rank for rank in ranks.values() if own is None or rank < own]
-        if entry.redrive is not None:
-            ranks.pop(entry.redrive, None)
-        if entry.verdict is None and (before_it or key in blocked):
+        ranks = blocking.setdefault(key, [])
+        own = held.get(key, {}).get(entry.redrive) if entry.redrive is not None else None
+        if own is None:
+            own = _AFTER_ALL_ROWS + position
+        else:
+            ranks.remove(own)
+        if entry.verdict is None and any(rank < own for rank in ranks):
             entry.behind = entry.as_poison("behind", "an earlier record of this claim is in quarantine")
         if entry.poison is not None:
-            blocked.add(key)
+            ranks.append(own)
 
 
 def decide(step: Step[Any, Any, D], facts: Any, entries: Sequence[Entry], leases: dict[Place, Lease]) -> Batch[D]:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import asyncpg
 import redis.asyncio as redis
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry as NoRetry
 
 from shared.runtime.lease import Lease
@@ -41,12 +41,18 @@ class Projection(Protocol):
     async def sweep(self, connection: asyncpg.Connection) -> int: ...
 
 
+_ROWS_A_SCRIPT = 2_000  # one script holds up all of Redis; after a long outage there are very many rows
+
 # A field "<period>|<name>" of the member's hash holds "<version>:<used>".
 _WRITE = """
 local written = 0
 for i = 1, #ARGV, 4 do
     local key = KEYS[1] .. ARGV[i]
-    local there = redis.call('HGET', key, ARGV[i + 1])
+    local there = redis.pcall('HGET', key, ARGV[i + 1])
+    if type(there) == 'table' then  -- somebody wrote another kind of value there by hand
+        redis.call('DEL', key)
+        there = nil
+    end
     local version = there and tonumber(string.match(there, '^(%d+):')) or -1
     if version < tonumber(ARGV[i + 2]) then
         redis.call('HSET', key, ARGV[i + 1], ARGV[i + 2] .. ':' .. ARGV[i + 3])
@@ -74,14 +80,21 @@ class Cache:
         """Writes counters, each only if its version is higher. Raises one of TROUBLE."""
         if not rows:
             return
-        arguments: list[str | int] = []
-        for row in rows:
-            arguments += (row.member_id, f"{row.period}|{row.name}", row.version, row.used)
-        await self._script(keys=[self._prefix], args=arguments)
+        for start in range(0, len(rows), _ROWS_A_SCRIPT):
+            arguments: list[str | int] = []
+            for row in rows[start : start + _ROWS_A_SCRIPT]:
+                arguments += (row.member_id, f"{row.period}|{row.name}", row.version, row.used)
+            await self._script(keys=[self._prefix], args=arguments)
 
     async def read(self, member_id: str) -> dict[tuple[str, str], tuple[int, int]]:
-        """A member's counters as Redis has them: (period, name) -> (used, version). Raises one of TROUBLE."""
-        found = await self._redis.hgetall(self._prefix + member_id)
+        """A member's counters as Redis has them: (period, name) -> (used, version). Raises one of TROUBLE.
+
+        What is no hash of counters, because somebody wrote it by hand, shows a number that cannot be: -1.
+        """
+        try:
+            found = await self._redis.hgetall(self._prefix + member_id)
+        except ResponseError:
+            return {("", ""): (-1, -1)}
         counters = {}
         for name, value in found.items():
             period, _, counter = _text(name).rpartition("|")

@@ -12,7 +12,7 @@ from shared.errors import Retry, ServerMissing
 STATEMENT_SECONDS = 60.0
 
 # What one record's content can cause: the batch is bisected to the offender. Everything else is the server's trouble.
-OFFENCES = (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError)
+OFFENCES = (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError, asyncpg.ProgramLimitExceededError)
 TROUBLE = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 
 
@@ -73,7 +73,8 @@ class Database:
             raise
         except TROUBLE as trouble:
             await self.drop()
-            raise Retry(f"Postgres: {type(trouble).__name__}: {trouble}") from trouble
+            words = str(trouble).partition("\n")[0]  # what follows is the detail, and may show a row
+            raise Retry(f"Postgres: {type(trouble).__name__}: {words}") from trouble
         except asyncio.CancelledError:
             await self.drop()
             raise

@@ -74,13 +74,14 @@ class Holdings:
     def admit(self, records: Sequence[Record]) -> list[Record]:
         """What of a fetched batch is to be applied: held partitions only, from ``next_offset`` on, proven to be our log."""
         admitted = []
+        unproven: set[Place] = set()
         for record in records:
             lease = self._held.get((record.topic, record.partition))
-            if lease is None:
+            if lease is None or lease.place in unproven:
                 continue
             if not lease.verified and not self._verify(lease, record):
-                continue
-            if record.offset >= lease.next_offset:
+                unproven.add(lease.place)  # the seek is under way: the rest of what was fetched is as stale
+            elif record.offset >= lease.next_offset:
                 admitted.append(record)
         return admitted
 
@@ -96,16 +97,18 @@ class Holdings:
         """Writes what changed to Redis. Redis down never stops settlement: the mark lags and the sweep catches up."""
         if self._projection is None:
             return
-        if not any(lease.projection_broken for lease in held):
+        whole = not any(lease.projection_broken for lease in held)
+        if whole:
             try:
                 await self._projection.write(self._projection.changed(filed))
             except self._projection.TROUBLE as trouble:
                 self._telemetry.projection_failed(trouble)
-                for lease in held:
-                    lease.projection_broken = True
+                whole = False
+        for lease in held:
+            if whole:
+                lease.projected_seq = lease.out_seq
             else:
-                for lease in held:
-                    lease.projected_seq = lease.out_seq
+                lease.projection_broken = True  # of every lease of the batch: nothing of it was written
 
     # -- assignment --------------------------------------------------------------------------------------------
 
@@ -121,15 +124,22 @@ class Holdings:
     async def revoked(self, places: Iterable[Place]) -> None:
         """Lets the batch under way finish, stores its marks, and lets go."""
         async with self.busy:
-            await self._store_marks()
-            for place in places:
-                self._held.pop(place, None)
-                self._stopped.pop(place, None)
+            try:
+                await self._store_marks()
+            finally:
+                for place in places:
+                    self._held.pop(place, None)
+                    self._stopped.pop(place, None)
+                    self._telemetry.left(place)
 
     async def fenced(self, lost: Sequence[Place], touched: Iterable[Place]) -> None:
         """Somebody else holds what we thought we held: forget it, and the rest of the batch with it."""
         self._telemetry.fenced(lost)
         self._forget(touched, _FENCED_SECONDS)
+
+    def through(self) -> None:
+        """A batch is through: whatever trouble there was is over."""
+        self._troubles = 0
 
     async def trouble(self, why: Retry, touched: Iterable[Place]) -> None:
         """A server is in trouble: forget, wait, take again. The wait grows while the trouble lasts."""
@@ -216,8 +226,6 @@ class Holdings:
             await self.stop(stop, [stop.place] if stop.place else wanted)
         except Retry as trouble:
             await self.trouble(trouble, [place for place in wanted if place not in self._held])
-        else:
-            self._troubles = 0
 
     async def _take(self, place: Place, bounds: tuple[int, int]) -> None:
         assert self.log is not None
@@ -225,6 +233,7 @@ class Holdings:
         lease.projection_broken = self._projection is not None and lease.projected_seq < lease.out_seq
         self._held[place] = lease
         self._first_seen.pop(place, None)
+        self._marked.pop(place, None)
         self.log.go(place, offset)
 
     async def _store_marks(self) -> None:

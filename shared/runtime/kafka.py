@@ -31,6 +31,7 @@ log = logging.getLogger("gongji.kafka")
 
 ACK_SECONDS = 30.0
 _POLL_MS = 5  # FastStream's default would add up to 200 ms to every claim
+_WAIT_MS = 200  # a fetch that finds nothing; what is asked meanwhile on its connection (bounds, on taking a lease) waits for it
 _BATCH_BYTES = 262_144
 _SESSION_MS = 6_000  # the least the broker takes: how long a killed worker's partitions wait
 _MAX_REQUEST = 8 * 1024 * 1024
@@ -149,8 +150,9 @@ class ConsumerLog:
             return {}
         try:
             async with asyncio.timeout(ACK_SECONDS):
-                starts = await self._consumer.beginning_offsets(partitions)
-                ends = await self._consumer.end_offsets(partitions)
+                starts, ends = await asyncio.gather(
+                    self._consumer.beginning_offsets(partitions), self._consumer.end_offsets(partitions)
+                )
         except (KafkaError, OSError, TimeoutError) as trouble:
             raise Retry(f"Kafka: {type(trouble).__name__}: {trouble}") from trouble
         return {(tp.topic, tp.partition): (starts[tp], ends[tp]) for tp in partitions}
@@ -240,7 +242,7 @@ def consume(
         session_timeout_ms=_SESSION_MS,
         heartbeat_interval_ms=1_500,
         max_poll_interval_ms=600_000,
-        fetch_max_wait_ms=500,
+        fetch_max_wait_ms=_WAIT_MS,
         max_partition_fetch_bytes=_MAX_REQUEST,
         listener=_Listener(holdings, consumer),
         parser=_parse,

@@ -8,15 +8,16 @@ be guessed stops the partition.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from shared.errors import Fenced, Retry, Stop
+from shared.errors import Fenced, Retry, Stop, named
 from shared.runtime import batch as batches
 from shared.runtime import lease as leases
 from shared.runtime import quarantine
 from shared.runtime.batch import Batch, Entry, Undecidable
-from shared.runtime.database import OFFENCES, Database
+from shared.runtime.database import OFFENCES, TROUBLE, Database
 from shared.runtime.holdings import Holdings
 from shared.runtime.lease import Lease, Place
 from shared.runtime.points import reach
@@ -27,6 +28,10 @@ from shared.runtime.telemetry import Telemetry
 FAILURES_IN_A_ROW = 25  # of decide or of constraints: a bad deploy must not turn the dead-letter topic into the main one
 _GATHER_SECONDS = 0.02
 _GATHER_FROM = 8  # records in a batch: below, a claim is alone and must not wait
+
+
+class _Stumble(Exception):
+    """``load`` or ``record`` raised what no server raises: some record of the batch makes it so."""
 
 
 class Loop:
@@ -63,7 +68,7 @@ class Loop:
             except Stop as stop:
                 await self._holdings.stop(stop, _places(records))
             except Exception as failure:  # noqa: BLE001 - a bug outside decide: keep the records, say so, try again
-                await self._holdings.trouble(Retry(f"{type(failure).__name__}: {failure}"), _places(records))
+                await self._holdings.trouble(Retry(named(failure)), _places(records))
         if _GATHER_FROM <= len(records) < self._batch_max:
             await asyncio.sleep(_GATHER_SECONDS)  # full batches cost half the time a claim of tiny ones
 
@@ -73,30 +78,33 @@ class Loop:
             try:
                 done, held = await self._transact(entries)
             except Undecidable as failed:
-                self._condemn(entries, failed.entry, failed.reason, failed.detail)
+                self._condemn(entries, failed.entry, failed.reason, failed.detail, failed.__cause__ or failed)
                 continue
-            except OFFENCES as offence:
+            except (*OFFENCES, _Stumble) as offence:
                 if len(entries) > 1:
                     half = len(entries) // 2
                     await self._settle(entries[:half])
                     await self._settle(entries[half:])
                     return
-                self._condemn(entries, entries[0], "constraint", f"{type(offence).__name__}: {offence}")
+                cause = offence.__cause__ or offence if isinstance(offence, _Stumble) else offence
+                reason = "failed" if isinstance(offence, _Stumble) else "constraint"
+                self._condemn(entries, entries[0], reason, f"{type(cause).__name__}: {cause}", cause)
                 continue
             reach("after_commit")
             await self._after(entries, done, held)
             return
 
-    def _condemn(self, entries: list[Entry], entry: Entry, reason: str, detail: str) -> None:
+    def _condemn(self, entries: list[Entry], entry: Entry, reason: str, detail: str, cause: BaseException) -> None:
+        """Sets a record aside, with the failure's words; operators are told its kind and place only."""
         if entry.verdict is not None:
-            raise Stop(f"a record that is already set aside fails again: {detail}", entry.place)
+            raise Stop(f"a record that is already set aside fails again: {named(cause)}", entry.place)
         entry.condemn(reason, detail)
         run = self._holdings.lease(entry.place).failures_in_a_row
-        for other in entries:
+        for other in entries[: entries.index(entry) + 1]:
             if other.place == entry.place:
-                run = run + 1 if other.verdict is not None and other.verdict.reason in batches.OURS else run
+                run = _run(run, other)
         if run >= FAILURES_IN_A_ROW:
-            raise Stop(f"{run} failures in a row, the last: {detail}; nothing of this batch was set aside", entry.place)
+            raise Stop(f"{run} failures in a row, the last: {named(cause)}; nothing of this batch was set aside", entry.place)
 
     async def _transact(self, entries: list[Entry]) -> tuple[Batch[Any], dict[Place, Lease]]:
         held = {entry.place: self._holdings.lease(entry.place) for entry in entries}
@@ -105,17 +113,27 @@ class Loop:
             await leases.fence(tx, self._step.service, in_order)
             reach("after_lock")
             keys = list({entry.claim_key for entry in entries if entry.claim_key is not None})
+            await self._check_redrives(tx, entries)
             batches.hold_back(entries, await quarantine.held(tx, self._step.service, keys))
-            facts = await self._step.load(tx, [entry.event for entry in entries if entry.poison is None])
+            with _stumbling():
+                facts = await self._step.load(tx, [entry.event for entry in entries if entry.poison is None])
             done = batches.decide(self._step, facts, entries, held)
             if self._step.outbox is None:
                 await self._announce_first(done)
-            await self._step.record(tx, done.filed)
-            await quarantine.record(tx, self._step.service, done.poison)
+            with _stumbling():
+                await self._step.record(tx, done.filed)
+            await quarantine.record(tx, self._step.service, done.poison, done.redriven)
             await quarantine.close(tx, done.redriven)
             await leases.advance(tx, self._step.service, [(lease, done.advances[lease.place]) for lease in in_order])
             reach("after_write")
         return done, held
+
+    async def _check_redrives(self, tx: Any, entries: Sequence[Entry]) -> None:
+        redrives = {entry.redrive: entry.record for entry in entries if entry.redrive is not None}
+        if redrives:
+            genuine = await quarantine.genuine(tx, self._step.service, redrives)
+            for entry in entries:
+                entry.redrive = entry.redrive if entry.redrive in genuine else None
 
     async def _announce_first(self, done: Batch[Any]) -> None:
         """A step without a table: what it says is acknowledged before the offset moves. Dead letters wait for the commit."""
@@ -129,8 +147,7 @@ class Loop:
             lease.next_offset, lease.last_digest, lease.out_seq = by.next_offset, by.last_digest, by.out_seq
         for entry in entries:
             lease = held[entry.place]
-            ours = entry.poison is not None and entry.poison.reason in batches.OURS
-            lease.failures_in_a_row = lease.failures_in_a_row + 1 if ours else 0
+            lease.failures_in_a_row = _run(lease.failures_in_a_row, entry)
             lease.last_timestamp_ms = entry.record.timestamp_ms
         await self._holdings.project(done.filed, held.values())
         reach("after_project")
@@ -139,7 +156,25 @@ class Loop:
         for lease in held.values():
             lease.relayed_seq = lease.out_seq
         reach("after_announce")
+        self._holdings.through()
         self._telemetry.settled(done.advances.values())
+
+
+def _run(so_far: int, entry: Entry) -> int:
+    """The run of failures after this record. What a sender got wrong, or what waits behind another, says nothing of us."""
+    if entry.poison is None:
+        return 0
+    return so_far + 1 if entry.poison.reason in batches.OURS else so_far
+
+
+@contextmanager
+def _stumbling() -> Iterator[None]:
+    try:
+        yield
+    except (*TROUBLE, Retry, Fenced, Stop):
+        raise
+    except Exception as failure:
+        raise _Stumble from failure
 
 
 def _places(records: Sequence[Record]) -> set[Place]:

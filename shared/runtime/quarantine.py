@@ -6,8 +6,9 @@ A record whose claim has a predecessor here is held behind it: a reversal must n
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 
 import asyncpg
 
@@ -15,6 +16,7 @@ from shared.runtime.step import Record
 
 REDRIVE_HEADER = "gongji-redrive"  # carries the id of the quarantine row that is being tried again
 _DETAIL_MAX = 2000
+_KEY_MAX = 400  # characters of a claim's key that a B-tree's row certainly holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +40,12 @@ from unnest($2::text[], $3::int[], $4::bigint[], $5::bigint[], $6::int[], $7::te
             $10::bytea[], $11::bytea[], $12::text[], $13::bigint[])
     as p(topic, partition, record_offset, seq, part, claim_key, reason, detail, key, value, headers, redrive_of)
 left join runtime.quarantine q on q.id = p.redrive_of
+order by p.seq -- ids in the order of the records: the order of a claim's rows goes by them
 """
 
 
-async def record(tx: asyncpg.Connection, service: str, rows: Sequence[tuple[Poison, int]]) -> None:
-    """Writes poison with its sequence numbers, in the batch's transaction."""
+async def record(tx: asyncpg.Connection, service: str, rows: Sequence[tuple[Poison, int]], redriven: Collection[int]) -> None:
+    """Writes poison with its sequence numbers, in the batch's transaction. ``redriven``: the rows this batch tries again."""
     if not rows:
         return
     poison = [p for p, _ in rows]
@@ -54,13 +57,13 @@ async def record(tx: asyncpg.Connection, service: str, rows: Sequence[tuple[Pois
         [p.record.offset for p in poison],
         [seq for _, seq in rows],
         [p.part for p in poison],
-        [p.claim_key.replace("\0", "\ufffd") if p.claim_key else None for p in poison],
+        [p.claim_key for p in poison],
         [p.reason for p in poison],
         [_storable(p.detail) for p in poison],
         [p.record.key for p in poison],
         [p.record.value for p in poison],
         [pack_headers(p.record.headers) for p in poison],
-        [redrive_of(p.record) for p in poison],
+        [again if (again := redrive_of(p.record)) in redriven else None for p in poison],
     )
 
 
@@ -80,6 +83,19 @@ async def held(tx: asyncpg.Connection, service: str, keys: Sequence[str]) -> dic
     return ranks
 
 
+async def genuine(tx: asyncpg.Connection, service: str, redrives: Mapping[int, Record]) -> set[int]:
+    """Which of these rows are held and hold just these records: whoever writes to a topic can write a header."""
+    rows = await tx.fetch(
+        "select q.id from runtime.quarantine q join unnest($2::bigint[], $3::text[], $4::bytea[]) as r(id, topic, value) "
+        "on q.id = r.id and q.topic = r.topic and q.value = r.value where q.service = $1 and q.state = 'held'",
+        service,
+        list(redrives),
+        [record.topic for record in redrives.values()],
+        [record.value for record in redrives.values()],
+    )
+    return {row["id"] for row in rows}
+
+
 async def close(tx: asyncpg.Connection, redriven: Sequence[int]) -> None:
     """Closes the rows whose records were tried again in this batch, whatever came of it: a new failure has its own row."""
     if redriven:
@@ -96,6 +112,13 @@ def redrive_of(record: Record) -> int | None:
         if name == REDRIVE_HEADER and value.isdigit() and len(value) < 19:
             return int(value)
     return None
+
+
+def indexable(claim_key: str) -> str:
+    """A claim's key as Postgres can store and index it. Keys that fall together would only wait for each other."""
+    if len(claim_key) <= _KEY_MAX and _storable(claim_key) == claim_key:
+        return claim_key
+    return blake2b(claim_key.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def pack_headers(headers: Sequence[tuple[str, bytes]]) -> str:

@@ -7,6 +7,7 @@ import json
 import logging
 import sys
 import time
+import traceback
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -47,8 +48,14 @@ class _Json(logging.Formatter):
         }
         line.update(getattr(record, "fields", {}))
         if record.exc_info:
-            line["trace"] = self.formatException(record.exc_info)
+            line["trace"] = _without_words(record.exc_info[1])
         return json.dumps(line, ensure_ascii=False, default=str)
+
+
+def _without_words(failure: BaseException | None) -> list[str]:
+    """Where a failure came from and of what kind it is; its words may carry an identity."""
+    frames = traceback.extract_tb(failure.__traceback__) if failure is not None else []
+    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames] + [type(failure).__name__]
 
 
 def log_to_stderr(level: str) -> None:
@@ -121,6 +128,10 @@ class Telemetry:
         """A partition stopped: an alarm."""
         self.stops[place] = why
         self._say(logging.CRITICAL, "PARTITION STOPPED, a person must look", topic=place[0], partition=place[1], why=why)
+
+    def left(self, place: Place) -> None:
+        """A partition is no longer this worker's: whether it goes on, another says."""
+        self.stops.pop(place, None)
 
     def swept(self, held: Iterable[Lease], stopped: int, missing: int) -> None:
         """The state of things, once a second."""

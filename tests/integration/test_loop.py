@@ -4,13 +4,22 @@ What FastStream and aiokafka were measured to lose or double (architecture.md, s
 """
 
 import asyncio
+import random
 import struct
 from collections.abc import Sequence
+from typing import Any
 
+import asyncpg
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import CorruptRecordException
 from aiokafka.record.util import calc_crc32c
+from asyncpg.transaction import Transaction
 from loop_world import PARTITIONS, World, line, until
+
+from shared.runtime import fetch
+from shared.runtime.loop import FAILURES_IN_A_ROW
+from shared.runtime.quarantine import REDRIVE_HEADER
 
 pytestmark = pytest.mark.servers
 
@@ -83,3 +92,257 @@ async def test_every_compression_that_a_kafka_client_may_choose_is_read(world: W
 
 async def _send_compressed(world: World, codec: str, values: Sequence[bytes]) -> None:
     await world.send(values, compression=codec)
+
+
+async def test_what_the_client_cannot_read_at_all_stops_its_partition_alone(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = fetch.Records.next_batch
+
+    def broken(records: fetch.Records) -> Any:
+        batch = read(records)
+        if b"ROTTEN" in bytes(batch._raw):
+            raise CorruptRecordException("a bit fell over on the broker's disk")
+        return batch
+
+    monkeypatch.setattr(fetch.Records, "next_batch", broken)
+    worker = await world.worker()
+    await worker.holds(*range(PARTITIONS))
+    for turn in range(5):
+        await asyncio.gather(
+            *(world.send([line(f"P{n}-{turn}-{i}") for i in range(20)], partition=n) for n in (0, 2, 3)),
+            world.send([line("ROTTEN")], partition=1),
+        )
+    await world.applied(300)
+    assert len(await world.noted()) == 300
+    assert list(worker.telemetry.stops) == [(world.source, 1)]
+    assert "CorruptRecordException" in worker.telemetry.stops[world.source, 1]
+
+
+# -- what cannot be decided ---------------------------------------------------------------------------------------------
+
+
+async def test_what_cannot_be_decided_is_set_aside_in_its_place_and_its_neighbours_are_decided(world: World) -> None:
+    work = [line("C1"), line("C2", "fail"), line("C3"), line("C4", "forbid"), line("C5"), line("C3"), line("C6", "quiet")]
+    await world.send([*work, line("C7", "reject")])
+    worker = await world.worker()
+    await world.applied(8)
+    assert await world.noted() == ["C1", "C3", "C5", "C6", "C7"]
+    assert {row["claim_key"]: row["reason"] for row in await world.quarantined()} == {"C2": "failed", "C4": "constraint"}
+    lease = (await world.leases())[0]
+    assert (lease["decided"], lease["repeated"], lease["rejected"], lease["quarantined"]) == (4, 1, 1, 2)
+    assert sorted(await world.announced()) == ["C1", "C3", "C5"]
+    assert [letter.value for letter in await world.dead()] == [line("C2", "fail"), line("C4", "forbid")]
+    assert worker.telemetry.stops == {}
+
+
+async def test_a_constraint_is_bisected_to_its_offender_in_a_full_batch(world: World) -> None:
+    names = claims(200)
+    offenders = {"C0", "C77", "C78", "C199"}
+    await world.send([line(name, "forbid" if name in offenders else "settle") for name in names])
+    await world.worker()
+    await world.applied(200)
+    assert await world.noted() == [name for name in names if name not in offenders]
+    assert {row["claim_key"] for row in await world.quarantined()} == offenders
+    await _is_gapless(world)
+
+
+async def test_a_later_record_of_a_claim_waits_behind_what_was_set_aside(world: World) -> None:
+    await world.send([line("C1", "fail"), line("C2"), line("C1")])
+    worker = await world.worker()
+    await world.applied(3)
+    await world.send([line("C1", "quiet")])  # in a batch of its own: held back by the row, not by the batch
+    await world.applied(4)
+    assert await world.noted() == ["C2"]
+    assert [row["reason"] for row in await world.quarantined()] == ["failed", "behind", "behind"]
+    assert worker.telemetry.stops == {}
+
+
+async def test_a_redriven_record_passes_its_own_row_and_its_followers_keep_their_order(world: World) -> None:
+    await world.send([b'{"claim": "C1", "do": "fail"}', line("C1", "quiet"), line("C1")])
+    worker = await world.worker()
+    await world.applied(3)
+    ids = [row["id"] for row in await world.quarantined()]
+    worker.step.decide = _forgiving  # type: ignore[method-assign] - the new version that can decide it
+    await world.send([line("C1", "reject")])  # newer than all three: stays behind until they are through
+    await world.applied(4)
+    for row, value in zip(ids, [b'{"claim": "C1", "do": "fail"}', line("C1", "quiet"), line("C1")], strict=True):
+        await world.send([value], headers=[(REDRIVE_HEADER, str(row).encode())])
+    await world.applied(7)
+    rows = await world.quarantined()
+    assert [row["state"] for row in rows] == ["redriven", "redriven", "redriven", "held"]
+    entries = await world.books.fetch("select claim, note from diary.entry")
+    assert [tuple(entry) for entry in entries] == [("C1", "fail")]  # the first of the claim, as if it had never been held
+
+
+def _forgiving(event: Any, facts: set[str]) -> Any:
+    if event.claim in facts:
+        return None
+    facts.add(event.claim)
+    return event
+
+
+async def test_a_redrive_header_that_does_not_belong_to_the_record_closes_nothing(world: World) -> None:
+    await world.send([line("C1", "fail")])
+    await world.worker()
+    await world.applied(1)
+    [row] = await world.quarantined()
+    forged = [(REDRIVE_HEADER, str(row["id"]).encode())]
+    await world.send([line("C9")], headers=forged)
+    await world.send([line("C1")], headers=forged)
+    await world.applied(3)
+    rows = await world.quarantined()
+    assert [(row["claim_key"], row["reason"], row["state"]) for row in rows] == [
+        ("C1", "failed", "held"),
+        ("C1", "behind", "held"),
+    ]
+    assert await world.noted() == ["C9"]
+
+
+@pytest.mark.parametrize(
+    "key", ["a\0b", random.Random(1).randbytes(4000).hex(), "\ud83d", "é" * 3000], ids=["nul", "long", "surrogate", "é"]
+)
+@pytest.mark.parametrize("do", ["settle", "fail"])
+async def test_no_key_of_a_claim_stops_a_partition(world: World, key: str, do: str) -> None:
+    await world.send([line(key, do), line("C1"), line(key, do), line("C2")])
+    worker = await world.worker()
+    await world.applied(4)
+    assert [claim for claim in await world.noted() if len(claim) == 2] == ["C1", "C2"]
+    assert worker.telemetry.stops == {}
+
+
+async def test_python_failures_of_load_and_record_are_bisected_too(world: World) -> None:
+    async def stumble(_: Any, filed: Sequence[Any]) -> None:
+        if any(one.decision.do == "crash_record" for one in filed):
+            raise KeyError("a bug in record")
+
+    await world.send([line("C1"), line("C2", "crash_load"), line("C3"), line("C4", "crash_record"), line("C5")])
+    await world.worker(world.diary(during=stumble))
+    await world.applied(5)
+    assert await world.noted() == ["C1", "C3", "C5"]
+    assert [(row["claim_key"], row["reason"]) for row in await world.quarantined()] == [("C2", "failed"), ("C4", "failed")]
+
+
+async def test_a_run_of_failures_stops_the_partition_and_the_others_go_on(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    await world.send([line(f"bad{i}-310102199001011234", "fail") for i in range(FAILURES_IN_A_ROW + 5)], partition=1)
+    worker = await world.worker()
+    await until(lambda: bool(worker.telemetry.stops), "the partition to stop")
+    await world.send([line(claim) for claim in claims(10)], partition=2)
+    await world.applied(10)
+    assert await world.noted() == claims(10)
+    assert await world.quarantined() == []
+    [(place, why)] = worker.telemetry.stops.items()
+    assert place == (world.source, 1)
+    assert "310102199001011234" not in why + caplog.text  # an exception's words may carry an identity
+    assert [record.levelname for record in caplog.records if "STOPPED" in record.message] == ["CRITICAL"]
+
+
+async def test_failures_with_good_records_between_them_are_no_run(world: World) -> None:
+    scattered = [line(f"C{i}", "fail" if i % 2 else "settle") for i in range(2 * FAILURES_IN_A_ROW + 20)]
+    await world.send(scattered)
+    worker = await world.worker()
+    await world.applied(len(scattered))
+    assert len(await world.quarantined()) == FAILURES_IN_A_ROW + 10
+    assert worker.telemetry.stops == {}
+
+
+async def test_a_run_is_not_broken_by_malformed_records(world: World) -> None:
+    mixed = [value for i in range(FAILURES_IN_A_ROW + 1) for value in (line(f"C{i}", "fail"), b"{")]
+    await world.send(mixed)
+    worker = await world.worker(batch_max=7)
+    await until(lambda: bool(worker.telemetry.stops), "the partition to stop")
+
+
+async def test_malformed_records_alone_never_stop_a_partition(world: World) -> None:
+    await world.send([b"{"] * (4 * FAILURES_IN_A_ROW))
+    worker = await world.worker()
+    await world.applied(4 * FAILURES_IN_A_ROW)
+    assert worker.telemetry.stops == {}
+
+
+# -- trouble of the servers ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        asyncpg.DeadlockDetectedError("deadlock detected"),
+        asyncpg.SerializationError("could not serialize access"),
+        asyncpg.QueryCanceledError("statement timeout"),
+        asyncpg.TooManyConnectionsError("too many"),
+        asyncpg.ConnectionDoesNotExistError("gone"),
+        OSError("network"),
+        TimeoutError(),
+    ],
+    ids=lambda trouble: type(trouble).__name__,
+)
+async def test_trouble_of_a_server_is_tried_again_and_sets_nothing_aside(world: World, trouble: Exception) -> None:
+    left = [trouble, trouble]
+
+    async def during(_: Any, __: Sequence[Any]) -> None:
+        if left:
+            raise left.pop()
+
+    await world.send([line(claim) for claim in claims(10)])
+    await world.worker(world.diary(during=during))
+    await world.applied(10)
+    assert left == []
+    assert await world.noted() == claims(10)
+    assert await world.quarantined() == []
+    assert sorted(await world.announced()) == sorted(claims(10))
+
+
+async def test_a_backend_ended_inside_a_transaction_loses_nothing(world: World) -> None:
+    ended = []
+
+    async def during(tx: asyncpg.Connection, _: Sequence[Any]) -> None:
+        if len(ended) < 3:
+            ended.append(await world.books.fetchval("select pg_terminate_backend($1)", tx.get_server_pid()))
+
+    await world.worker(world.diary(during=during), batch_max=20)
+    await world.send([line(claim) for claim in claims(100)])
+    await world.applied(100)
+    assert len(ended) == 3
+    assert await world.noted() == claims(100)
+    assert sorted(await world.announced()) == sorted(claims(100))
+
+
+@pytest.mark.parametrize("committed", [True, False])
+async def test_a_commit_of_unknown_outcome_is_resolved_by_the_lease(
+    world: World, monkeypatch: pytest.MonkeyPatch, committed: bool
+) -> None:
+    """The connection goes as the commit is sent, before or after the server did it."""
+    commit = Transaction.commit
+    unknown = 3
+
+    async def uncertain(transaction: Transaction) -> None:
+        nonlocal unknown
+        connection = transaction._connection
+        batch = await connection.fetchval("select count(*) from diary.entry where xmin = pg_current_xact_id()::xid")
+        if not (batch and unknown):
+            return await commit(transaction)
+        unknown -= 1
+        if committed:
+            await commit(transaction)
+        connection.terminate()
+        raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
+
+    monkeypatch.setattr(Transaction, "commit", uncertain)
+    await world.worker(batch_max=20)
+    await world.send([line(claim) for claim in claims(100)])
+    await world.applied(100)
+    assert unknown == 0
+    assert await world.noted() == claims(100)
+    assert sorted(await world.announced()) == sorted(claims(100))
+    await _is_gapless(world)
+
+
+async def _is_gapless(world: World) -> None:
+    for partition, lease in (await world.leases()).items():
+        rows = await world.books.fetch(
+            "select seq from diary.entry where source_topic = $1 and source_partition = $2 and seq is not null "
+            "union all select seq from runtime.quarantine where topic = $1 and partition = $2 order by 1",
+            world.source,
+            partition,
+        )
+        assert [row["seq"] for row in rows] == list(range(1, lease["out_seq"] + 1))
