@@ -8,6 +8,7 @@ import msgspec
 
 from services.account.ledger import Journal
 from services.account.sums import NOTHING, Sums
+from services.account.worklist import Todo
 from shared.calendar import stamp
 from shared.events import Event
 
@@ -37,6 +38,7 @@ class Settlement(msgspec.Struct, frozen=True):
     part: int
     journal: Journal | None = None
     moves: tuple[tuple[str, int], ...] = ()  # member, fen (negative: paid out of the account)
+    todo: tuple[Todo, ...] = ()  # what came back to closed accounts
 
 
 @dataclass(slots=True)
@@ -47,6 +49,7 @@ class Facts:
     answers: dict[Key, Answer]
     balances: dict[str, int]
     journal_ids: Iterator[int]
+    closed: set[str] = field(default_factory=set)  # of the accounts it may move, where it takes something back
     stamped: str | None = field(init=False)  # ``now`` as outcomes show it: written once a batch
 
     def __post_init__(self) -> None:

@@ -4,7 +4,7 @@ A credit comes from the register, with its number, month and amount. Pure.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from services.account import journals
@@ -30,14 +30,18 @@ class CreditFacts:
 
     booked: dict[CreditKey, AccountCredit]
     journal_ids: Iterator[int]
+    closed: set[str] = field(default_factory=set)
 
 
 def book(credit: AccountCredit, facts: CreditFacts) -> Credited | None:
     """Decides one credit. None: it is booked already.
 
-    Raises Unreadable for a number that was used with other content: money is never replaced.
+    Raises Unreadable for a number that was used with other content: money is never replaced; and for a closed account.
     """
-    first = facts.booked.setdefault((credit.member_id, credit.credit_no), credit)
+    key = (credit.member_id, credit.credit_no)
+    if credit.member_id in facts.closed and key not in facts.booked:
+        raise Unreadable("member_id: 个人账户已销户，不能划入 / the account is closed: nothing can be credited to it")
+    first = facts.booked.setdefault(key, credit)
     if first is not credit:
         if first != credit:
             raise Unreadable(

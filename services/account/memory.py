@@ -6,6 +6,7 @@ from itertools import count, islice
 from services.account.answer import Answer, Key, Settlement
 from services.account.credits import Credited, CreditKey
 from services.account.ledger import Journal
+from services.account.worklist import Todo
 from shared.register import AccountCredit
 from shared.runtime.kept import Kept
 from shared.runtime.step import Filed, Tx
@@ -20,6 +21,8 @@ class MemoryStore:
     def __init__(self, answers: Kept[Key, Answer] | None = None, *, keeps_journals: bool = True) -> None:
         self.accounts: dict[str, int] = {}  # fen by member
         self.journals: dict[tuple[str, str, str, int], Journal] = {}  # by natural key
+        self.shut: set[str] = set()  # members whose accounts are closed
+        self.worklist: list[Todo] = []
         self._answers: Kept[Key, Answer] = {} if answers is None else answers
         self._keeps_journals = keeps_journals
         self._credits: dict[CreditKey, AccountCredit] = {}
@@ -35,6 +38,10 @@ class MemoryStore:
         for member_id in moving:
             self.accounts.setdefault(member_id, 0)
         return {member: self.accounts[member] for member in (*moving, *shown) if member in self.accounts}
+
+    async def closed(self, _tx: Tx, members: Collection[str]) -> set[str]:
+        """Which of these members' accounts are closed."""
+        return self.shut & set(members)
 
     async def journal_ids(self, _tx: Tx, count: int) -> Iterator[int]:
         """So many new journal numbers."""
@@ -52,6 +59,7 @@ class MemoryStore:
                 raise ValueError("this key has its answer")
             self._answers[answer.key] = answer
             self._book(one.decision.journal)
+            self.worklist += one.decision.todo
         self._move(move for one in filed for move in one.decision.moves)
 
     async def record_credits(self, _tx: Tx, credited: Sequence[Credited]) -> None:

@@ -9,10 +9,12 @@ from typing import NamedTuple
 from services.account import journals, sums
 from services.account.answer import Answer, Facts, Settlement, key_asked, key_of, keys_reversible
 from services.account.journals import Place
+from services.account.late import redirected
 from services.account.ledger import Journal, mirrored
 from services.account.outcomes import outcome_bytes
 from services.account.sums import Sums
 from services.account.use import Permission
+from services.account.worklist import NO_TODO
 from shared import quote
 from shared.claim import AccountUse, Claim
 from shared.events import REJECTED, SETTLED, Decision, Event, Verdict
@@ -158,9 +160,12 @@ def _book(event: Event, facts: Facts, decision: Decision, booking: _Booking) -> 
     amounts, payer, place, reasons, reverses = booking
     accounts = ((event.member_id, amounts.account), (payer, amounts.family_account))
     moves = tuple((member_id, -amount) for member_id, amount in accounts if amount)
+    journal, todo = _journal(event, facts, place, booking, moves), NO_TODO
+    if reverses is not None and journal is not None and facts.closed:
+        journal, todo = redirected(journal, facts.closed, place.insured)
+        moves = tuple(one for one in moves if one[0] not in facts.closed)
     for member_id, amount in moves:
         facts.balances[member_id] = facts.balances.get(member_id, 0) + amount
-    journal = _journal(event, facts, place, booking, moves)
     balance = facts.balances.get(event.member_id, 0)
     value = outcome_bytes(event, decision, sums=amounts, reasons=reasons, balance=balance, place=place, settled_at=facts.stamped)
     answer = Answer(
@@ -176,7 +181,7 @@ def _book(event: Event, facts: Facts, decision: Decision, booking: _Booking) -> 
         settled_at=facts.now,
         journal_id=journal.journal_id if journal else None,
     )
-    return Settlement(answer, part_of(event.member_id), journal, moves)
+    return Settlement(answer, part_of(event.member_id), journal, moves, todo)
 
 
 def _journal(event: Event, facts: Facts, place: Place, booking: _Booking, moves: tuple[tuple[str, int], ...]) -> Journal | None:

@@ -49,11 +49,13 @@ class AccountStep:
         """Earlier answers, then the accounts: locked where money may move, only read where they are shown."""
         answers = await self._store.answers(tx, keys_wanted(events))
         moving, shown = accounts_wanted(events, answers)
+        takes_back = any(event.kind == "reversal" for event in events)
         return Facts(
             now=self._clock() if self._clock else None,
             answers=answers,
             balances=await self._store.balances(tx, moving, shown),
             journal_ids=await self._store.journal_ids(tx, len(events)),
+            closed=await self._store.closed(tx, moving) if takes_back else set(),
         )
 
     def decide(self, event: Event, facts: Facts) -> Settlement | None:
@@ -96,8 +98,10 @@ class CreditStep:
     async def load(self, tx: Tx, events: Sequence[AccountCredit]) -> crediting.CreditFacts:
         """Credits booked before; the accounts, opened and locked."""
         booked = await self._store.credits(tx, {(credit.member_id, credit.credit_no) for credit in events})
-        await self._store.balances(tx, {credit.member_id for credit in events}, ())
-        return crediting.CreditFacts(booked, await self._store.journal_ids(tx, len(events)))
+        members = {credit.member_id for credit in events}
+        await self._store.balances(tx, members, ())
+        closed = await self._store.closed(tx, members)
+        return crediting.CreditFacts(booked, await self._store.journal_ids(tx, len(events)), closed)
 
     def decide(self, event: AccountCredit, facts: crediting.CreditFacts) -> crediting.Credited | None:
         """See ``credits.book``."""

@@ -24,6 +24,10 @@ class Store(Protocol):
         """Balances (fen) by member; those of ``moving`` are locked, in order, until the transaction ends."""
         ...
 
+    async def closed(self, tx: Tx, members: Collection[str]) -> set[str]:
+        """Which of these members' accounts are closed; asked after they are locked."""
+        ...
+
     async def journal_ids(self, tx: Tx, count: int) -> Iterator[int]:
         """So many new journal numbers; gaps are allowed."""
         ...
@@ -98,6 +102,13 @@ class PostgresStore:
         others = [member_id for member_id in shown if member_id not in moving]
         return dict(await tx.fetch(_BALANCES, list(moving), others))
 
+    async def closed(self, tx: Tx, members: Collection[str]) -> set[str]:
+        """Which of these members' accounts are closed."""
+        if not members:
+            return set()
+        rows = await tx.fetch("select member_id from account.balance where member_id = any($1::text[]) and closed", list(members))
+        return {row[0] for row in rows}
+
     async def journal_ids(self, tx: Tx, count: int) -> Iterator[int]:
         """So many new journal numbers from the sequence."""
         if not count:
@@ -118,13 +129,14 @@ class PostgresStore:
 
     async def record(self, tx: Tx, filed: Sequence[Filed[Settlement]]) -> None:
         """Writes outcomes, journals, postings, and what moved on the accounts."""
-        await _copy(tx, "outcome", (*_OUTCOME, *_FILED), [_outcome_row(one) for one in filed])
-        await _book(tx, [one.decision.journal for one in filed])
+        await copy_rows(tx, "outcome", (*_OUTCOME, *_FILED), [_outcome_row(one) for one in filed])
+        await write_journals(tx, [one.decision.journal for one in filed])
+        await write_todo(tx, [row for one in filed for row in _todo_rows(one.decision)])
         moved: dict[str, int] = {}
         for one in filed:
             for member_id, amount in one.decision.moves:
                 moved[member_id] = moved.get(member_id, 0) + amount
-        await _move(tx, moved)
+        await move(tx, moved)
 
     async def record_credits(self, tx: Tx, credited: Sequence[Credited]) -> None:
         """Writes credits, their journals and postings, and adds them to the accounts."""
@@ -132,12 +144,12 @@ class PostgresStore:
         rows = [
             (c.member_id, c.credit_no, part, c.amount, c.month, c.reason, j.journal_id if j else None) for c, part, j in credited
         ]
-        await _copy(tx, "credit", columns, rows)
-        await _book(tx, [journal for _, _, journal in credited])
+        await copy_rows(tx, "credit", columns, rows)
+        await write_journals(tx, [journal for _, _, journal in credited])
         moved: dict[str, int] = {}
         for c, _, _ in credited:
             moved[c.member_id] = moved.get(c.member_id, 0) + c.amount
-        await _move(tx, moved)
+        await move(tx, moved)
 
 
 def _answer(row: Sequence[Any]) -> Answer:
@@ -168,17 +180,39 @@ def _outcome_row(filed: Filed[Settlement]) -> tuple[object, ...]:
     )
 
 
-async def _book(tx: Tx, journals: Sequence[Journal | None]) -> None:
+TodoRow = tuple[int, int, str, str, str, int, int, str | None, str | None]
+
+
+def _todo_rows(settlement: Settlement) -> list[TodoRow]:
+    journal = settlement.journal
+    if journal is None or not settlement.todo:
+        return []
+    where = (journal.issuer, journal.number)
+    return [
+        (journal.journal_id, one.line, one.kind, one.region, one.member_id, part_of(one.member_id), one.amount, *where)
+        for one in settlement.todo
+    ]
+
+
+async def write_todo(tx: Tx, rows: Sequence[TodoRow]) -> None:
+    """Puts postings on the work list."""
+    columns = ("journal_id", "line", "kind", "region", "member_id", "part", "amount", "institution_id", "claim_no")
+    if rows:
+        await copy_rows(tx, "worklist", columns, rows)
+
+
+async def write_journals(tx: Tx, journals: Sequence[Journal | None]) -> None:
+    """Writes journals and their postings."""
     booked = [journal for journal in journals if journal is not None]
     if not booked:
         return
-    await _copy(
+    await copy_rows(
         tx,
         "journal",
         ("journal_id", "issuer", "number", "kind", "revision", "part", "corrects"),
         [(j.journal_id, j.issuer, j.number, j.kind, j.revision, j.part, j.corrects) for j in booked],
     )
-    await _copy(
+    await copy_rows(
         tx,
         "posting",
         ("journal_id", "line", "debit", "credit", "amount", "part"),
@@ -186,12 +220,14 @@ async def _book(tx: Tx, journals: Sequence[Journal | None]) -> None:
     )
 
 
-async def _move(tx: Tx, moved: Mapping[str, int]) -> None:
+async def move(tx: Tx, moved: Mapping[str, int]) -> None:
+    """Changes balances (fen, by member) of accounts that are locked. Raises Stop for one that is not there."""
     if moved:
         done = await tx.execute(_MOVE, list(moved), list(moved.values()))
         if done != f"UPDATE {len(moved)}":
             raise Stop("an account that moved was neither opened nor locked")
 
 
-async def _copy(tx: Tx, table: str, columns: Sequence[str], rows: Sequence[tuple[object, ...]]) -> None:
+async def copy_rows(tx: Tx, table: str, columns: Sequence[str], rows: Sequence[tuple[object, ...]]) -> None:
+    """Copies rows into a table of this schema."""
     await tx.copy_records_to_table(table, schema_name="account", columns=columns, records=rows)

@@ -1,4 +1,4 @@
-"""The ``account`` section of a version: what a personal account (个人账户) may be used for.
+"""The ``account`` section of a version: what a personal account (个人账户) is credited with, may be used for, and leaves.
 
 ``uses`` is the city's matrix (policy.md, section 4): purpose, person, place, article. The first row that names a
 purpose speaks for it; what no row names is refused with the article of ``otherwise``. Whose family a person is,
@@ -17,13 +17,19 @@ sport              sport (体育)
 fitness            fitness (健身)
 wellness           wellness and check-ups (养生保健)
 =================  ==========================================================================
+
+``crediting`` is the months and formulas (``shared.policy.crediting``), ``leaving`` what each article lets happen to the
+balance of who leaves (``shared.policy.leaving``); a case that no row names is refused with the article of
+``leaving_otherwise``.
 """
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
+from shared.policy.crediting import Crediting
 from shared.policy.figure import Cited, Strict
+from shared.policy.leaving import Leaving
 
 Purpose = Literal[
     "own_share",
@@ -54,11 +60,18 @@ class Use(Cited):
 
 
 class Account(Strict):
-    """How the personal account is used."""
+    """How the personal account is used, credited, and left."""
 
     uses: tuple[Use, ...] = ()
     otherwise: Cited | None = None
+    crediting: Crediting | None = None
+    leaving: tuple[Leaving, ...] = ()
+    leaving_otherwise: Cited | None = None
 
     def rule(self, purpose: str) -> Use | None:
         """What the city says of a purpose; None when it does not name it."""
         return next((use for use in self.uses if purpose in use.purposes), None)
+
+    def left_by(self, case: str) -> Leaving | None:
+        """What the city says of a case of leaving; None when it does not name it."""
+        return next((row for row in self.leaving if row.case == case), None)

@@ -78,7 +78,7 @@ def parameters_needed(pack: Pack) -> dict[str, Unit]:
     """The parameters a pack asks the operator for, with their units. ``{benefit}`` stands for any coded benefit."""
     needed: dict[str, Unit] = {}
     for version in pack.versions:
-        for path, cited in cited_in(version.benefits, ""):
+        for path, cited in (*cited_in(version.benefits, ""), *cited_in(version.account, "")):
             if isinstance(cited, Figure) and cited.needs is not None:
                 benefit = path.split(".")[1]
                 called = f"{benefit}:CODE" if benefit in _CODED else benefit

@@ -1,0 +1,133 @@
+"""What is booked of a piece of a crediting run (月划入、补划): once a member, region, month and run. Pure.
+
+A monthly run books whole months that have nothing yet; a true-up books differences between what a month comes to now and what
+was booked for it. A true-up that takes back never makes a balance negative: what is not on the account any more is booked as
+recoverable, and put on the work list.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from services.account import journals
+from services.account.commands import MONTHLY, Entry, Piece, Rule
+from services.account.ledger import Journal, Posting
+from services.account.worklist import Todo
+from shared.identity import part_of
+from shared.money import PPM, half_up
+
+CreditedKey = tuple[str, str, str]  # member, region, month
+_MONTHS = 12
+
+
+class Booked(NamedTuple):
+    """What a month has in the books: fen in all, by which run last, and who paid it."""
+
+    amount: int
+    run: int
+    source: str
+
+
+class Credit(NamedTuple):
+    """One row: what a run books for a member and month. Fen; ``amount`` below zero takes back."""
+
+    member_id: str
+    month: str
+    part: int
+    amount: int
+    recoverable: int
+    interest: int
+    basis: int | None
+    source: str
+    article: str
+
+
+class Sheet(NamedTuple):
+    """What a piece books: one journal over many accounts."""
+
+    piece: Piece
+    journal: Journal
+    credits: tuple[Credit, ...]
+    todo: tuple[Todo, ...]
+
+
+@dataclass(slots=True)
+class CreditingFacts:
+    """What a batch of pieces is decided on; brought up to date as it is decided."""
+
+    booked: dict[CreditedKey, Booked]
+    balances: dict[str, int]
+    closed: set[str]
+    journal_ids: Iterator[int]
+
+
+@dataclass(slots=True)
+class _Draft:
+    postings: list[Posting] = field(default_factory=list)
+    credits: list[Credit] = field(default_factory=list)
+    todo: list[Todo] = field(default_factory=list)
+
+
+def keys_of(piece: Piece) -> Iterator[CreditedKey]:
+    """The months a piece is about."""
+    return ((entry.member_id, piece.region, entry.month) for entry in piece.entries)
+
+
+def book(piece: Piece, facts: CreditingFacts) -> Sheet | None:
+    """Decides a piece. None: all of it is booked already, or there is nothing to book."""
+    draft = _Draft()
+    for entry in piece.entries:
+        if entry.member_id not in facts.closed:
+            _credit(piece, entry, piece.rules[entry.rule], facts, draft)
+    if not draft.credits:
+        return None
+    first = draft.credits[0]
+    journal = Journal(
+        journal_id=next(facts.journal_ids),
+        issuer=piece.region,
+        number=f"{piece.run}/{first.month}/{first.member_id}",  # nobody else's: a run credits a member's month once
+        kind="crediting",
+        revision=0,
+        part=first.part,
+        postings=tuple(draft.postings),
+    )
+    return Sheet(piece, journal, tuple(draft.credits), tuple(draft.todo))
+
+
+def _credit(piece: Piece, entry: Entry, rule: Rule, facts: CreditingFacts, draft: _Draft) -> None:
+    key = (entry.member_id, piece.region, entry.month)
+    before = facts.booked.get(key)
+    if before is not None and (piece.kind == MONTHLY or before.run >= piece.run):
+        return
+    booked = before.amount if before else 0
+    difference = entry.due - booked
+    balance = facts.balances.get(entry.member_id, 0)
+    interest = half_up(balance * piece.interest_ppm, _MONTHS * PPM) if piece.interest_ppm and balance else 0
+    if not difference and not interest:
+        return
+    give, take = max(difference, 0), max(-difference, 0)
+    from_: str = rule.source
+    if before is not None and before.source != rule.source and booked:  # another pays the month now: each gets its own back
+        give, take, from_ = entry.due, booked, before.source
+    if give:
+        draft.postings.append(Posting(journals.source(piece.region, rule.source), journals.personal(entry.member_id), give))
+    recoverable = max(take - balance - give, 0)
+    _take_back(piece.region, entry.member_id, from_, take - recoverable, recoverable, draft)
+    if interest:
+        draft.postings.append(Posting(journals.interest(piece.region), journals.personal(entry.member_id), interest))
+    part = part_of(entry.member_id)
+    draft.credits.append(
+        Credit(entry.member_id, entry.month, part, difference, recoverable, interest, entry.basis, rule.source, rule.article)
+    )
+    facts.balances[entry.member_id] = balance + difference + recoverable + interest
+    facts.booked[key] = Booked(entry.due, piece.run, rule.source)
+
+
+def _take_back(region: str, member_id: str, source: str, taken: int, recoverable: int, draft: _Draft) -> None:  # noqa: PLR0917
+    """What the balance still has, and what it has not."""
+    to = journals.source(region, source)
+    if taken:
+        draft.postings.append(Posting(journals.personal(member_id), to, taken))
+    if recoverable:
+        draft.postings.append(Posting(journals.recoverable(member_id), to, recoverable))
+        draft.todo.append(Todo(len(draft.postings), "overcredited", region, member_id, recoverable))

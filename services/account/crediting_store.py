@@ -1,0 +1,85 @@
+"""The books of crediting and closing in Postgres, beside those of settlement: one statement a table for a whole batch."""
+
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+from services.account.crediting import Booked, CreditedKey, Sheet
+from services.account.leaving import Closing
+from services.account.store import PostgresStore, Store, copy_rows, move, write_journals, write_todo
+from shared.errors import Stop
+from shared.identity import part_of
+from shared.runtime.step import Tx
+
+
+class CreditingStore(Store, Protocol):
+    """What crediting and closing remember. ``services.account.crediting_memory`` is the same without a server."""
+
+    async def booked(self, tx: Tx, keys: Collection[CreditedKey]) -> dict[CreditedKey, Booked]:
+        """What these months have in the books; the members' accounts are locked."""
+        ...
+
+    async def record_sheets(self, tx: Tx, sheets: Sequence[Sheet]) -> None:
+        """Writes credits, journals, postings and the work list, and moves the balances."""
+        ...
+
+    async def record_closing(self, tx: Tx, closing: Closing) -> None:
+        """Empties and closes an account that is locked."""
+        ...
+
+
+# ``offset 0`` keeps each look-up to the key, also on a table that has no statistics yet (as in the register's store).
+_BOOKED = """
+    select k.member_id, k.region, k.month, sum(c.amount)::bigint, max(c.run_id),
+        (array_agg(c.source order by c.run_id desc))[1]
+    from unnest($1::text[], $2::text[], $3::text[]) as k (member_id, region, month)
+    cross join lateral (
+        select amount, run_id, source from account.crediting as r
+        where r.member_id = k.member_id and r.region = k.region and r.month = k.month offset 0
+    ) as c
+    group by 1, 2, 3
+"""
+_CREDIT = (
+    *("member_id", "region", "month", "run_id", "part", "amount", "recoverable", "interest", "basis", "source", "article"),
+    "journal_id",
+)
+_CLOSE = "update account.balance set balance = 0, version = version + 1, closed = true where member_id = $1 and not closed"
+_CLOSED = """
+    insert into account.closing (member_id, part, region, leaving, disposal, article, amount, closed_on, journal_id)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+"""
+
+
+class PostgresCreditingStore(PostgresStore):
+    """``CreditingStore`` over asyncpg. Never commits."""
+
+    async def booked(self, tx: Tx, keys: Collection[CreditedKey]) -> dict[CreditedKey, Booked]:
+        """What these months have in the books."""
+        if not keys:
+            return {}
+        rows = await tx.fetch(_BOOKED, *(list(column) for column in zip(*keys, strict=True)))
+        return {(row[0], row[1], row[2]): Booked(*row[3:]) for row in map(tuple, rows)}
+
+    async def record_sheets(self, tx: Tx, sheets: Sequence[Sheet]) -> None:
+        """Writes credits, journals, postings and the work list, and moves the balances."""
+        rows, todo = [], []
+        moved: dict[str, int] = {}
+        for piece, journal, booked, items in sheets:
+            number = journal.journal_id
+            for c in booked:
+                fixed = (c.member_id, piece.region, c.month, piece.run, c.part, c.amount, c.recoverable, c.interest)
+                rows.append((*fixed, c.basis, c.source, c.article, number))
+                moved[c.member_id] = moved.get(c.member_id, 0) + c.amount + c.recoverable + c.interest
+            todo += [(number, *item[:4], part_of(item.member_id), item.amount, None, None) for item in items]
+        await copy_rows(tx, "crediting", _CREDIT, rows)
+        await write_journals(tx, [sheet.journal for sheet in sheets])
+        await write_todo(tx, todo)
+        await move(tx, moved)
+
+    async def record_closing(self, tx: Tx, closing: Closing) -> None:
+        """Empties and closes an account that is locked. Raises Stop if it is closed already."""
+        member_id, part, region, case, (disposal, article), amount, day, journal = closing
+        if await tx.execute(_CLOSE, member_id) != "UPDATE 1":
+            raise Stop("the account is closed already, or was not opened and locked")
+        await write_journals(tx, [journal])
+        number = journal.journal_id if journal else None
+        await tx.execute(_CLOSED, member_id, part, region, case, disposal, article, amount, day, number)

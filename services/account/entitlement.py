@@ -1,0 +1,214 @@
+"""What a member is due for a month (个人账户月计入), from the register's history, the pack and the operator's figures. Pure.
+
+A month is credited wholly or not at all. Amounts are fen, rates parts per million; the one rounding is half up to the fen.
+"""
+
+from calendar import monthrange
+from collections.abc import Sequence
+from datetime import date
+from typing import Final, NamedTuple
+
+from shared.errors import Stop
+from shared.money import PPM, half_up, yuan
+from shared.policy import Policies, Version
+from shared.policy.crediting import Average, Crediting, MonthlyCredit, kinds_of_member
+from shared.policy.figure import Figure, exact
+from shared.policy.parameters import Figures
+
+# Why a member has nothing for a month; what is shown of a run's left-out members.
+NOT_IN_REGION: Final = "not_in_region"
+NOT_IN_BENEFIT_PERIOD: Final = "not_in_benefit_period"
+NOT_PAID: Final = "not_paid"
+NO_ACCOUNT: Final = "no_account"
+NO_BASE: Final = "no_contribution_base"
+
+
+class Span(NamedTuple):
+    """One line of a member's history in the register, as far as credits need it."""
+
+    region: str
+    status: str
+    employment: str
+    sector: str
+    valid_from: date
+    covered_to: date | None
+    paid_through: str | None
+    contribution_base: int | None
+
+
+class Due(NamedTuple):
+    """What a month comes to (fen), by which article, from which base (None: a fixed amount), and out of what."""
+
+    amount: int
+    basis: int | None
+    article: str
+    source: str
+
+
+class Month(NamedTuple):
+    """A calendar month."""
+
+    text: str  # 2023-05
+    first: date
+    last: date
+
+    @classmethod
+    def of(cls, text: str) -> "Month":
+        """Reads ``2023-05``. Raises ValueError."""
+        year, _, number = text.partition("-")
+        first = date(int(year), int(number), 1)
+        if text != f"{first:%Y-%m}":
+            raise ValueError(f"not a month like 2023-05: {text[:20]!r}")
+        return cls(text, first, first.replace(day=monthrange(first.year, first.month)[1]))
+
+
+class _Way(NamedTuple):
+    """How one kind of member is credited: a fixed ``due``, a rate of the own base, no account, or a figure that is missing."""
+
+    article: str
+    source: str
+    words: str
+    due: Due | None = None
+    rate_ppm: int = 0
+    missing: str = ""
+
+
+class Scale:
+    """One region's scale of a month: what each kind of member is due. Made once, asked for every member."""
+
+    def __init__(self, version: Version, crediting: Crediting, month: Month) -> None:
+        self.region = version.region
+        self.month = month
+        self.interest_ppm = 0
+        if crediting.interest is not None:
+            self.interest_ppm = _figure(crediting.interest, version.figures, month.first) or 0
+        self._crediting = crediting
+        self._ways = {kind: _way(_row(crediting, kind), version.figures, month.first) for kind in kinds_of_member()}
+
+    @classmethod
+    def of(cls, policies: Policies, region: str, month: Month) -> "Scale":
+        """The scale in force. Raises Stop when the region is not served, or credits nothing by law in that month."""
+        version = policies.on(region, month.first)
+        if not policies.serves(region):
+            raise Stop(f"region {region} is not served here; there are {', '.join(policies.regions)}")
+        if version is None or version.account.crediting is None:
+            raise Stop(f"no policy of {region} is in force on {month.first}: {month.text} cannot be credited")
+        return cls(version, version.account.crediting, month)
+
+    def missing(self, kinds: Sequence[tuple[str, str, str]]) -> list[str]:
+        """The operator's figures that these kinds of member need and that are not supplied for the month."""
+        return sorted({self._ways[kind].missing for kind in kinds} - {""})
+
+    def words(self) -> dict[str, str]:
+        """What each kind of member is due, in words: what a run is remembered by. What is missing has none."""
+        said = {" ".join(kind): way.words for kind, way in self._ways.items() if not way.missing}
+        return said | ({"interest": f"{_percent(self.interest_ppm)} a year"} if self.interest_ppm else {})
+
+    def due(self, history: Sequence[Span]) -> Due | str:
+        """What a member is due for the month, or why nothing. ``history``: in order of ``valid_from``.
+
+        Raises Stop for a figure that is not supplied.
+        """
+        span = self._state(history)
+        if span is None or span.region != self.region:
+            return NOT_IN_REGION
+        way = self._ways[span.status, span.employment, span.sector]
+        if (why := self._left_out(way, span, history)) is not None:
+            return why
+        if way.missing:
+            raise Stop(f"{self.region}: the parameter {way.missing} is not supplied for {self.month.text}")
+        if way.due is not None:
+            return way.due
+        base = span.contribution_base
+        return NO_BASE if base is None else Due(half_up(base * way.rate_ppm, PPM), base, way.article, way.source)
+
+    def _left_out(self, way: _Way, span: Span, history: Sequence[Span]) -> str | None:
+        if not way.article:
+            return NO_ACCOUNT
+        if span.covered_to is not None and span.covered_to < max(self.month.first, span.valid_from):
+            return NOT_IN_BENEFIT_PERIOD
+        return None if self._paid(span, history) else NOT_PAID
+
+    def _state(self, history: Sequence[Span]) -> Span | None:
+        """The line that counts: that of the first day, or the first one of the month for who joins in it."""
+        first, last = self.month.first, self.month.last
+        found: Span | None = None
+        before: Span | None = None
+        for span in history:
+            if span.valid_from > first and (found is not None or span.valid_from > last):
+                break
+            before, found = found, span
+        if found is None or before is None or self._crediting.retirement is None:
+            return found
+        retires_today = found.valid_from == first and found.status == "retired" and before.status == "active"
+        return before if retires_today else found
+
+    def _paid(self, span: Span, history: Sequence[Span]) -> bool:
+        months = self._crediting.months
+        if months.rule != "paid" or (span.status == "retired" and months.retired == "benefit_period"):
+            return True
+        for one, following in zip(history, [*history[1:], None], strict=True):
+            in_force = one.valid_from <= self.month.last and (following is None or following.valid_from > self.month.first)
+            if in_force and one.paid_through is not None and one.paid_through >= self.month.text:
+                return True
+        return False
+
+
+def _row(crediting: Crediting, kind: tuple[str, str, str]) -> MonthlyCredit:
+    return next(row for row in crediting.rows if row.holds_for(*kind))
+
+
+def _way(row: MonthlyCredit, figures: Figures, day: date) -> _Way:
+    """Compiles a row of the table for a day."""
+    if row.no_account:
+        return _Way("", row.source, f"no account ({row.article})")
+    if row.amount is not None:
+        amount = _figure(row.amount, figures, day)
+        return _without(row, row.amount) if amount is None else _fixed(row, amount, yuan(amount))
+    assert row.rate is not None
+    rate = _figure(row.rate, figures, day)
+    if rate is None:
+        return _without(row, row.rate)
+    if isinstance(row.of, Average):
+        return _of_average(row, row.of, rate, figures, day)
+    return _Way(row.article, row.source, f"{_percent(rate)} of the own base ({row.article})", rate_ppm=rate)
+
+
+def _of_average(row: MonthlyCredit, of: Average, rate: int, figures: Figures, day: date) -> _Way:
+    average = _figure(of, figures, day)
+    if average is None:
+        amount = _figure(row.provisional, figures, day) if row.provisional is not None else None
+        return _without(row, of) if amount is None else _fixed(row, amount, f"{yuan(amount)} provisionally")
+    share = PPM if of.share is None else _figure(of.share, figures, day) or 0
+    due = Due(half_up(average * share * rate, PPM * PPM), half_up(average * share, PPM), row.article, row.source)
+    base = yuan(average) if share == PPM else f"{_percent(share)} of {yuan(average)}"
+    return _Way(row.article, row.source, f"{_percent(rate)} of {base} ({row.article})", due)
+
+
+def _without(row: MonthlyCredit, figure: Figure) -> _Way:
+    return _Way(row.article, row.source, "", missing=figure.needs or "")
+
+
+def _percent(ppm: int) -> str:
+    return f"{ppm / 10_000:g} %"
+
+
+def _fixed(row: MonthlyCredit, amount: int, words: str) -> _Way:
+    return _Way(row.article, row.source, f"{words} ({row.article})", Due(amount, None, row.article, row.source))
+
+
+def _figure(figure: Figure, figures: Figures, day: date) -> int | None:
+    """A figure's value (fen, or parts per million); None where the operator has not supplied it for that day."""
+    value = figure.value
+    if figure.needs is not None:
+        given = figures.at(figure.needs, day)
+        if given is None and isinstance(figure, Average) and figure.back_to_first_month:
+            later = sorted(figures.given.get(figure.needs, ()), key=lambda row: row.from_)
+            given = later[0].value if later else None
+        if given is None:
+            return None
+        if isinstance(given, tuple):
+            raise Stop(f"the parameter {figure.needs} is one value, not a table")
+        value = given
+    assert value is not None
+    return exact(value, figure.unit)

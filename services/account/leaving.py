@@ -1,0 +1,81 @@
+"""Leaving (离开统筹区、死亡等): what each city's article lets happen to the balance, and the closing of the account. Pure.
+
+Nothing is booked to an account after its closing: the table refuses a balance, credits are refused, and what a late
+reversal gives back goes to ``closed_accounts:<region>`` and the work list.
+"""
+
+from datetime import date
+from typing import NamedTuple
+
+from services.account import journals
+from services.account.ledger import Journal
+from shared.errors import Stop
+from shared.identity import part_of
+from shared.policy.account import Account
+
+
+class Choice(NamedTuple):
+    """Where the balance goes, and by which article."""
+
+    disposal: str  # transferred, paid_out, heirs
+    article: str
+
+
+class Asked(NamedTuple):
+    """Whose account is to be closed, in which region, for which case, as of which day."""
+
+    member_id: str
+    region: str
+    case: str
+    day: date
+
+
+class Closing(NamedTuple):
+    """A closed account. ``amount``: fen that left it; the journal is None when it was empty."""
+
+    member_id: str
+    part: int
+    region: str
+    case: str
+    choice: Choice
+    amount: int
+    closed_on: date
+    journal: Journal | None
+
+
+def choose(account: Account, case: str, status: str, wanted: str | None) -> Choice:
+    """What the city's article does with the balance of who leaves so. ``wanted``: one of several ways it names.
+
+    Raises Stop where the article does not let the account be closed.
+    """
+    rule = account.left_by(case)
+    if rule is None:
+        cited = account.leaving_otherwise
+        named = ", ".join(row.case for row in account.leaving) or "none"
+        article = f"{cited.article} names " if cited else ""
+        raise Stop(f"the account cannot be closed for {case}: {article}{named}")
+    if rule.status is not None and rule.status != status:
+        raise Stop(f"{case} is for {rule.status} members only ({rule.article}); this one is {status}")
+    if "stays" in rule.to:
+        raise Stop(f"nothing is booked: after {case} the account stays, and stays usable ({rule.article})")
+    if wanted is not None and wanted not in rule.to:
+        raise Stop(f"after {case} the balance is {' or '.join(rule.to)} ({rule.article}), not {wanted}")
+    return Choice(wanted or rule.to[0], rule.article)
+
+
+def close(asked: Asked, choice: Choice, balance: int, journal_id: int) -> Closing:
+    """The closing of an account that has this balance (fen)."""
+    member_id, region, case, day = asked
+    part = part_of(member_id)
+    journal = None
+    if balance:
+        journal = Journal(
+            journal_id=journal_id,
+            issuer=member_id,
+            number=case,
+            kind="closing",
+            revision=0,
+            part=part,
+            postings=journals.closing(member_id, region, choice.disposal, balance),
+        )
+    return Closing(member_id, part, region, case, choice, balance, day, journal)
