@@ -10,6 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from services.law import account_examples
 from services.replay import Replay, chunks, item_of
 from shared.errors import UsageError
 from shared.money import fen, yuan
@@ -21,11 +22,12 @@ Given = Mapping[str, Any]
 
 FUNDS = ("deductible", "pooled", "civil_servant", "large_expense", "veterans")
 _EVER = "2000-01-01"
+_EVER_DAY = date(2000, 1, 1)
 _UNQUALIFIED = ("ordinary", "day_surgery", "maternity")  # benefits that nobody has to be granted
 
 
 class Example(NamedTuple):
-    """One example of a file. ``articles``: those it shows at work."""
+    """One example of a file. ``articles``: those it shows at work. Claims, or monthly credits, or ways of leaving."""
 
     file: str
     region: str
@@ -34,6 +36,9 @@ class Example(NamedTuple):
     given: Given
     claims: tuple[Given, ...]
     parameters: Given
+    since: date = _EVER_DAY  # from when the parameters are given
+    credits: tuple[Given, ...] = ()
+    leavings: tuple[Given, ...] = ()
 
 
 def read_examples(directory: Path) -> list[Example]:
@@ -43,7 +48,9 @@ def read_examples(directory: Path) -> list[Example]:
         data = read_yaml(file.read_bytes(), file.name)
         try:
             for one in data["examples"]:
-                parts = (one.get("given", {}), tuple(one["claims"]), one.get("parameters", {}))
+                credits_, leavings = tuple(one.get("credits", ())), tuple(one.get("leavings", ()))
+                claims = () if credits_ or leavings else tuple(one["claims"])
+                parts = (one.get("given", {}), claims, one.get("parameters", {}), one.get("from", _EVER_DAY), credits_, leavings)
                 found.append(Example(file.stem, data["region"], one["name"], tuple(one["articles"]), *parts))
         except (KeyError, TypeError) as error:
             raise UsageError(f"{file.name}: not a table of examples: {error!r}; see policies/README.md") from error
@@ -54,12 +61,14 @@ def with_parameters(example: Example, policies: Policies) -> Policies:
     """The packs with the figures that the example gives as the operator's. Raises PackError for figures nobody needs."""
     if not example.parameters:
         return policies
-    given = {name: [{"from": _EVER, "value": value}] for name, value in example.parameters.items()}
+    given = {name: [{"from": example.since, "value": value}] for name, value in example.parameters.items()}
     return Policies(policies.packs, read_parameters({example.region: given}, policies.packs, f"{example.file}: {example.name}"))
 
 
 async def run(example: Example, policies: Policies) -> list[str]:
     """Settles an example. Gives what came out otherwise than expected; nothing when all is as expected."""
+    if not example.claims:
+        return _account(example, policies)
     outcomes = await settle(feed(example), policies)
     differences: list[str] = []
     cited: set[str] = set()
@@ -72,6 +81,14 @@ async def run(example: Example, policies: Policies) -> list[str]:
                 differences.append(f"claim {number}: {name} is {shown}, expected {value}")
     differences += [f"{article} is not applied" for article in example.articles if article not in cited]
     return differences
+
+
+def _account(example: Example, policies: Policies) -> list[str]:
+    worked_out = [("credit", line, account_examples.credited(line, example.region, policies)) for line in example.credits]
+    worked_out += [("leaving", line, account_examples.left(line, example.region, policies)) for line in example.leavings]
+    differences = [f"{what} {line} is {came}" for what, line, came in worked_out if came != line["expect"]]
+    cited = account_examples.cited(example.region, policies)
+    return differences + [f"{article} is not applied" for article in example.articles if article not in cited]
 
 
 async def settle(lines: Sequence[Given], policies: Policies) -> list[dict[str, Any]]:
