@@ -1,12 +1,15 @@
 """Account's third step: credits accounts by the commands of operators, piece by piece."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from services.account import commands
 from services.account.commands import COMMANDS, Piece
 from services.account.crediting import CreditingFacts, Sheet, book, keys_of
 from services.account.crediting_store import CreditingStore
 from shared.runtime.step import Filed, Record, Tx
+
+PIECES_AT_ONCE: Final = 4  # a transaction's: its accounts are locked while it lasts, and claims wait for them
 
 
 class CreditingStep:
