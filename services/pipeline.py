@@ -7,6 +7,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
+from services.account.crediting_step import PIECES_AT_ONCE, CreditingStep
+from services.account.crediting_store import PostgresCreditingStore as CreditingBooks
 from services.account.steps import AccountStep, CreditStep
 from services.account.store import PostgresStore as AccountBooks
 from services.adjudication.projection import CounterProjection
@@ -38,6 +40,7 @@ class Place(NamedTuple):
 PATH: Final = (
     Place("eligibility", "register", RegisterStep.topics),
     Place("account", "credits", CreditStep.topics),
+    Place("account", "crediting", CreditingStep.topics),
     Place("intake", "submissions", IntakeStep.topics),
     Place("eligibility", "coverage", EligibilityStep.topics),
     Place("adjudication", "decisions", AdjudicationStep.topics),
@@ -60,7 +63,11 @@ def wirings(service: str, policies: Policies, cache: Cache, clock: Clock) -> lis
         return [Wiring("decisions", step, CounterProjection(decisions, cache))]
     if service == "account":
         accounts = AccountBooks()
-        return [Wiring("credits", CreditStep(accounts)), Wiring("settlement", AccountStep(accounts, policies, clock))]
+        return [
+            Wiring("credits", CreditStep(accounts)),
+            Wiring("crediting", CreditingStep(CreditingBooks()), batch_max=PIECES_AT_ONCE),
+            Wiring("settlement", AccountStep(accounts, policies, clock)),
+        ]
     if service == "crossregion":
         return [Wiring("obligations", CrossregionStep(CrossregionBooks()))]
     raise KeyError(service)

@@ -46,11 +46,12 @@ _STALE_SECONDS = 60.0  # without a sweep for so long the process is not alive, w
 
 @dataclass(frozen=True)
 class Wiring:
-    """A step with what it shows in Redis."""
+    """A step with what it shows in Redis. ``batch_max``: records a transaction, where they are large."""
 
     name: str
     step: Step[Any, Any, Any]
     projection: Projection | None = None
+    batch_max: int | None = None
 
 
 @dataclass
@@ -113,14 +114,15 @@ class Service:
         database = Database(self._settings.postgres, role="gongji_service", name=f"gongji-{step.service}")
         producer = Producer(self._settings.kafka, {name: topic.partitions for name, topic in self._declared.items()})
         holdings = Holdings(Taker(step, database, producer, telemetry, cluster_id, self._owner), wiring.projection)
-        loop = Loop(step, database, producer, holdings, telemetry, batch_max=self._settings.batch_max)
+        batch_max = wiring.batch_max or self._settings.batch_max
+        loop = Loop(step, database, producer, holdings, telemetry, batch_max=batch_max)
         consume(
             self._broker,
             step.topics,
             f"gongji.{step.service}.{wiring.name}",
             loop.handle,
             holdings,
-            batch_max=self._settings.batch_max,
+            batch_max=batch_max,
             outsiders_write=any(self._declared[topic].outsiders_write for topic in step.topics),
         )
         return _Running(loop, holdings, telemetry, database, producer)
