@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -16,7 +16,7 @@ from services.ops.barrier import Barrier
 from services.ops.generate import generate
 from services.ops.send import Feeder, Numbered, Sending
 from services.pipeline import SERVICES
-from shared.errors import Stop
+from shared.errors import Retry, Stop
 from shared.events import REGISTER_TYPES, SETTLED, SUBMITTED
 from shared.runtime.database import Database
 from shared.runtime.settings import Settings
@@ -95,7 +95,7 @@ async def run(settings: Settings, feed: Feed, asked: Asked, workers: Workers, li
     async with _reading(settings) as database, _reading(settings) as waiting, Feeder(settings.kafka, partitions) as feeder:
         barrier = Barrier(waiting, feeder.ends_of, lambda _: None)
         sending = Sending(feeder, barrier, rate=asked.rate, advance=lambda _: None)
-        before = await standing(database)
+        before = await _through(barrier, feeder, waiting)  # what an interrupted day left is not of this one
         line.show("sending the register")
         await sending.run(_lines(feed.register), wait=False)
         began = time.monotonic()
@@ -103,14 +103,13 @@ async def run(settings: Settings, feed: Feed, asked: Asked, workers: Workers, li
         watching = asyncio.create_task(watch.run())
         try:
             kills = await _send(feed, sending, watch, workers if asked.chaos else None, line)
-            await barrier.answered(feeder.take_ends(SUBMITTED))
-            await barrier.applied(await feeder.ends_of([SETTLED]))
-            await _quiet(watch)
+            after = await _through(barrier, feeder, waiting)
+            await watch.looked()
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
     sent = sending.sent
-    return Ran(before, watch.now, sent.register, sent.submitted, watch.moved_at - began, kills)
+    return Ran(before, after, sent.register, sent.submitted, watch.moved_at - began, kills)
 
 
 async def _send(feed: Feed, sending: Sending, watch: Watch, victims: Workers | None, line: Line) -> list[Kill]:
@@ -140,16 +139,23 @@ async def _works(watch: Watch, service: str, done: int) -> None:
     deadline = time.monotonic() + _WORKS_SECONDS
     while watch.gained(service, "records") <= done:
         if time.monotonic() > deadline:
-            raise Stop(f"{service} does nothing for {_WORKS_SECONDS:.0f} s")
+            raise Stop(f"{service} does nothing for {_WORKS_SECONDS:.0f} s; {watch.log} says why")
         await watch.looked()
 
 
-async def _quiet(watch: Watch) -> None:
+async def _through(barrier: Barrier, feeder: Feeder, database: Database) -> Standing:
+    """Until everything submitted so far went through every service, and all of it is announced: where all stand then."""
+    await barrier.answered(await feeder.ends_of([SUBMITTED]))
+    await barrier.applied(await feeder.ends_of([SETTLED]))
     deadline = time.monotonic() + _QUIET_SECONDS
-    while late := watch.now.unannounced:
+    while True:
+        with suppress(Retry):
+            now = await standing(database)
+            if not now.unannounced:
+                return now
         if time.monotonic() > deadline:
-            raise Stop(f"{late[0]} has decided what it does not announce")
-        await watch.looked()
+            raise Stop("a service has decided what it does not announce")
+        await asyncio.sleep(0.1)
 
 
 def _portions(lines: list[Numbered], count: int) -> list[list[Numbered]]:

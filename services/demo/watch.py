@@ -5,6 +5,7 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from rich.console import Console
@@ -111,6 +112,11 @@ class Watch:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._look())
             group.create_task(self._ask_for_lags())
+
+    @property
+    def log(self) -> Path:
+        """Where the services say what they do."""
+        return self._workers.log
 
     async def looked(self) -> None:
         """Returns after the next look."""

@@ -42,8 +42,15 @@ def ended(result: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     return said
 
 
-def left_behind(home: Path) -> list[str]:
-    """Command lines of the processes that were started for this home."""
+@pytest.fixture
+def found(home: Path) -> Path:
+    """The home with its servers running: a demo leaves what it finds."""
+    local.up(home)
+    return home
+
+
+def left_behind(home: Path, *, servers: bool = True) -> list[str]:
+    """Command lines of the processes that were started for this home; without ``servers`` those of the services only."""
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdecimal() or int(entry.name) == os.getpid():
@@ -53,7 +60,7 @@ def left_behind(home: Path) -> list[str]:
             command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue
-        if command and os.fsencode(home) in told:
+        if command and os.fsencode(home) in told and (servers or "services serve" in command):
             found.append(command)
     return found
 
@@ -99,45 +106,18 @@ def test_a_day_settles_and_its_summary_adds_up(home: Path) -> None:
     assert left_behind(home) == []
 
 
-def test_a_day_settles_while_a_worker_of_each_service_is_killed(home: Path) -> None:
-    """In the books of the day before: a demo takes a day that is not there yet, and counts only that."""
-    result = demo(home, "--claims", "3000", "--chaos", "--json")
-    day = ended(result)
-    assert [kill["service"] for kill in day["kills"]] == ["intake", "eligibility", "adjudication", "account", "crossregion"]
-    assert all(f"kill -9 {kill['pid']}" in result.stderr for kill in day["kills"])
-    records = day["records"]
-    assert records["taken"] == day["submitted"] == records["outcomes"] + records["repeats"] + records["dead"]
-    assert day["outcomes"]["settled"] > 2500
-    assert left_behind(home) == []
-
-
-def test_the_same_day_again_is_nothing_but_repeats(home: Path) -> None:
-    first = ended(demo(home, "--claims", "50", "--seed", "7", "--json"))
-    again = ended(demo(home, "--claims", "50", "--seed", "7", "--json"))
-    assert first["records"]["outcomes"] >= 50
-    assert (again["records"]["outcomes"], again["paid"]) == (0, [])
-    assert again["records"]["repeats"] == again["submitted"] - again["records"]["dead"]
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_demo_leaves_nothing_running(home: Path, number: signal.Signals) -> None:
-    command = (sys.executable, "-m", "services", "demo", "--claims", "2000", "--rate", "50")
-    with subprocess.Popen(command, env=environment(home), stderr=subprocess.PIPE, text=True) as running:
-        assert running.stderr is not None
-        while (line := running.stderr.readline()) and not line.startswith("sent "):
-            pass
-        assert len(left_behind(home)) > 6
-        running.send_signal(number)
-        _, said = running.communicate(timeout=SECONDS)
-    assert running.returncode == 130
-    assert "interrupted" in said
+def test_an_interrupted_demo_leaves_nothing_running(home: Path) -> None:
+    local.down(home)
+    assert interrupted(home, signal.SIGINT) == 130
     assert left_behind(home) == []
 
 
 def test_a_demo_asked_to_keep_stays_up_and_says_how_to_stop(home: Path) -> None:
-    result = demo(home, "--claims", "100", "--keep")
+    """Its books have what the interrupted one left under way: that is not counted as its own."""
+    local.down(home)
+    result = demo(home, "--claims", "100", "--keep", "--json")
     try:
-        assert result.returncode == 0, result.stderr
+        assert ended(result)["submitted"] < 150
         addresses = local.status(home)
         assert addresses is not None
         assert addresses.dead == []
@@ -147,10 +127,51 @@ def test_a_demo_asked_to_keep_stays_up_and_says_how_to_stop(home: Path) -> None:
         kill, pid = next(line for line in result.stderr.splitlines() if "to stop" in line).split(";")[0].split()[-2:]
         assert kill == "kill"
         os.kill(int(pid), signal.SIGTERM)
-        assert eventually(lambda: not any("serve" in command for command in left_behind(home)))
+        assert eventually(lambda: left_behind(home, servers=False) == [])
     finally:
         local.down(home)
     assert left_behind(home) == []
+
+
+def test_a_day_settles_while_a_worker_of_each_service_is_killed(found: Path) -> None:
+    """In the books of the days before: a demo takes a day that is not there yet, and counts only that."""
+    result = demo(found, "--claims", "3000", "--chaos", "--json")
+    day = ended(result)
+    assert [kill["service"] for kill in day["kills"]] == ["intake", "eligibility", "adjudication", "account", "crossregion"]
+    assert all(f"kill -9 {kill['pid']}" in result.stderr for kill in day["kills"])
+    records = day["records"]
+    assert records["taken"] == day["submitted"] == records["outcomes"] + records["repeats"] + records["dead"]
+    assert day["outcomes"]["settled"] > 2500
+    assert left_behind(found, servers=False) == []
+
+
+def test_the_same_day_again_is_nothing_but_repeats(found: Path) -> None:
+    first = ended(demo(found, "--claims", "50", "--seed", "7", "--json"))
+    again = ended(demo(found, "--claims", "50", "--seed", "7", "--json"))
+    assert first["records"]["outcomes"] >= 50
+    assert (again["records"]["outcomes"], again["paid"]) == (0, [])
+    assert again["records"]["repeats"] == again["submitted"] - again["records"]["dead"]
+
+
+def test_servers_that_a_demo_found_stay_also_when_it_is_told_to_end(found: Path) -> None:
+    before = local.status(found)
+    assert interrupted(found, signal.SIGTERM) == 130
+    assert left_behind(found, servers=False) == []
+    assert local.status(found) == before
+
+
+def interrupted(home: Path, number: signal.Signals) -> int:
+    """Starts a demo, sends it a signal while its day runs, and gives its exit code."""
+    command = (sys.executable, "-m", "services", "demo", "--claims", "2000", "--rate", "50")
+    with subprocess.Popen(command, env=environment(home), stderr=subprocess.PIPE, text=True) as running:
+        assert running.stderr is not None
+        while (line := running.stderr.readline()) and not line.startswith("sent "):
+            pass
+        assert len(left_behind(home, servers=False)) == 6  # a supervisor and five workers
+        running.send_signal(number)
+        _, said = running.communicate(timeout=SECONDS)
+    assert "interrupted" in said
+    return running.returncode
 
 
 def test_without_a_server_s_program_the_remedy_is_one_command(tmp_path: Path) -> None:
