@@ -258,10 +258,13 @@ class World:
     def diary(self, **how: Any) -> Diary:
         return Diary((self.source,), self.target, **how)
 
+    async def holds_all(self, worker: Worker) -> None:
+        await worker.holds(*range(PARTITIONS))
+
     # -- the log -----------------------------------------------------------------------------------------------
 
-    async def make_topics(self, *names: str, **config: str) -> None:
-        settings = {"max.message.bytes": str(8 * 1024 * 1024)} | config
+    async def make_topics(self, *names: str) -> None:
+        settings = {"max.message.bytes": str(8 * 1024 * 1024)}
         await self.admin.create_topics([NewTopic(name, PARTITIONS, 1, topic_configs=settings) for name in names])
 
     async def delete_topic(self, name: str) -> None:
@@ -302,6 +305,8 @@ class World:
             places = [TopicPartition(topic, number) for number in range(self.counts[topic])]
             ends = await consumer.end_offsets(places)
             wanted = [place for place in places if ends[place]]
+            if not wanted:
+                return []
             consumer.assign(wanted)
             await consumer.seek_to_beginning(*wanted)
             records: list[ConsumerRecord] = []

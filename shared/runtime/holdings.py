@@ -210,6 +210,8 @@ class Holdings:
     async def _take_what_is_assigned(self) -> None:
         if self.log is None:
             return
+        for moved in self._held.keys() - self.log.assigned():
+            del self._held[moved]
         now = time.monotonic()
         wanted = sorted(
             place

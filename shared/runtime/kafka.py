@@ -34,7 +34,7 @@ _POLL_MS = 5  # FastStream's default would add up to 200 ms to every claim
 _WAIT_MS = 200  # a fetch that finds nothing; what is asked meanwhile on its connection (bounds, on taking a lease) waits for it
 _BATCH_BYTES = 262_144
 _SESSION_MS = 6_000  # the least the broker takes: how long a killed worker's partitions wait
-_MAX_REQUEST = 8 * 1024 * 1024
+_MAX_REQUEST = 9 * 1024 * 1024  # a dead letter: the largest record of any topic, and why it is dead
 
 
 class Producer:
@@ -141,6 +141,8 @@ class ConsumerLog:
 
     def go(self, place: Place, offset: int) -> None:
         partition = TopicPartition(*place)
+        if partition not in self._consumer.assignment():
+            return  # it moved while its lease was taken: whoever has it now fetches
         self._consumer.seek(partition, offset)
         self._consumer.resume(partition)
 

@@ -14,6 +14,7 @@ from shared.runtime.quarantine import Poison
 from shared.runtime.step import Message
 
 PAGE = 1000
+_REASON_MAX = 2_000  # characters of a dead letter's reason: the whole must fit where the record did, and little more
 
 
 class Outgoing(NamedTuple):
@@ -40,7 +41,7 @@ def dead_letter(poison: Poison) -> Outgoing:
 
 def _why(reason: str, detail: str, topic: str, partition: int, offset: int) -> tuple[tuple[str, bytes], ...]:
     return (
-        ("reason", f"{reason}: {detail}".encode("utf-8", "replace")),
+        ("reason", f"{reason}: {detail}"[:_REASON_MAX].encode("utf-8", "replace")),
         ("topic", topic.encode()),
         ("partition", str(partition).encode()),
         ("offset", str(offset).encode()),
