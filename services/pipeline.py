@@ -3,12 +3,13 @@
 Register first, because claims are judged by it; then the path of a claim.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from services.account.crediting_step import PIECES_AT_ONCE, CreditingStep
 from services.account.crediting_store import PostgresCreditingStore as CreditingBooks
+from services.account.sealer import Sealer
 from services.account.steps import AccountStep, CreditStep
 from services.account.store import PostgresStore as AccountBooks
 from services.adjudication.projection import CounterProjection
@@ -23,6 +24,7 @@ from services.intake.store import PostgresStore as IntakeBooks
 from shared.policy import Policies
 from shared.runtime.cache import Cache
 from shared.runtime.service import Wiring
+from shared.runtime.settings import Settings
 from shared.runtime.step import Step
 
 Clock = Callable[[], datetime]
@@ -71,3 +73,8 @@ def wirings(service: str, policies: Policies, cache: Cache, clock: Clock) -> lis
     if service == "crossregion":
         return [Wiring("obligations", CrossregionStep(CrossregionBooks()))]
     raise KeyError(service)
+
+
+def chores(service: str, settings: Settings) -> list[Coroutine[Any, Any, None]]:
+    """What a service does beside its steps, until it is cancelled."""
+    return [Sealer(settings).run()] if service == "account" else []

@@ -41,9 +41,13 @@ async def _one(name: str, settings: Settings, policies: Policies) -> None:
         await _keep_packs(settings, policies)
     cache = Cache(settings.redis, incarnation)
     wirings = pipeline.wirings(name, policies, cache, _now)
+    chores = [asyncio.create_task(chore) for chore in pipeline.chores(name, settings)]
     try:
         await Service(name, settings, wirings, cluster_id).run()
     finally:
+        for chore in chores:
+            chore.cancel()
+        await asyncio.gather(*chores, return_exceptions=True)
         await cache.close()
 
 

@@ -27,6 +27,7 @@ class Settings:
     parameters: Path | None  # the operator's figures (contract.md, section 4)
     log_level: str
     identity_secret: bytes = field(repr=False)  # key of the hash by which member ids are shown
+    seal: str  # the digest that new blocks of the ledger are sealed with
 
     @classmethod
     def load(cls) -> Self:
@@ -49,6 +50,7 @@ class Settings:
             parameters=Path(parameters) if parameters else None,
             log_level=os.environ.get("GONGJI_LOG_LEVEL", "INFO").upper(),
             identity_secret=_identity_secret(home),
+            seal=_one_of("GONGJI_SEAL", ("sm3", "sha256")),
         )
 
 
@@ -86,6 +88,13 @@ def _positive(variable: str, default: int) -> int:
     if not (given.isascii() and given.isdecimal() and int(given) > 0):
         raise UsageError(f"{variable}={given!r}: a whole number above 0 is needed")
     return int(given)
+
+
+def _one_of(variable: str, words: tuple[str, ...]) -> str:
+    given = os.environ.get(variable) or words[0]
+    if given not in words:
+        raise UsageError(f"{variable}={given!r}: one of {', '.join(words)} is needed")
+    return given
 
 
 def _identity_secret(home: Path) -> bytes:

@@ -1,0 +1,131 @@
+"""An account's statement: opening balance, every entry with its reason, closing balance; read from the postings alone."""
+
+import re
+from collections.abc import Sequence
+from datetime import date
+from typing import Any, Final, NamedTuple
+
+from services.account.journals import CHART, ChartRow
+from services.account.seal_store import Tx
+from shared.errors import Stop
+
+REASONS: Final = {
+    "claim": ("医疗费用结算", "a claim settled"),
+    "reversal": ("撤销结算", "a settlement taken back"),
+    "account_use": ("个人账户消费", "a purchase from an account"),
+    "credit": ("个人账户划入（登记）", "a credit of the register"),
+    "crediting": ("个人账户按月计入", "a month's credit, or its true-up"),
+    "closing": ("个人账户销户", "an account closed"),
+    "payment": ("支付医药机构", "an institution paid"),
+    "release": ("年度考核金清算", "the year's retention released"),
+}
+
+_DAY = "((j.booked_at at time zone 'utc') + interval '8 hours')::date"
+_SIDES = f"""
+    select p.journal_id, p.line, p.amount, p.credit as other, 'debit' as side,
+        {_DAY} as day, j.kind, j.issuer, j.number, j.corrects
+    from account.posting p join account.journal j using (journal_id) where p.debit = $1
+    union all
+    select p.journal_id, p.line, p.amount, p.debit, 'credit', {_DAY}, j.kind, j.issuer, j.number, j.corrects
+    from account.posting p join account.journal j using (journal_id) where p.credit = $1
+"""  # noqa: S608 - put together from this module's own text
+
+
+class Entry(NamedTuple):
+    """One posting, seen from the account. ``amount`` (fen): above zero where it makes the balance grow."""
+
+    journal_id: int
+    line: int
+    day: date
+    kind: str
+    issuer: str
+    number: str
+    corrects: int | None
+    other: str
+    amount: int
+    balance: int
+
+
+class Statement(NamedTuple):
+    """Fen; balances as they grow on the account's side of the chart."""
+
+    account: str
+    row: ChartRow
+    first: date | None
+    last: date | None
+    opening: int
+    entries: Sequence[Entry]
+    closing: int
+
+
+def chart_row(account: str) -> ChartRow:
+    """The row of the chart that an account belongs to. Raises Stop for a name that is none."""
+    for row in CHART:
+        if re.fullmatch(re.sub("<[a-z]+>", "[^:]+", row.pattern), account):
+            return row
+    raise Stop(f"{account!r} is no account; `gongji ledger chart` lists how accounts are named")
+
+
+async def statement(tx: Tx, account: str, first: date | None, last: date | None) -> Statement:
+    """The statement over days of booking (Asia/Shanghai), both included. Raises Stop for what is no account."""
+    row = chart_row(account)
+    if first is not None and last is not None and last < first:
+        raise Stop(f"the statement would end on {last}, before it begins on {first}")
+    grows = f"case side when '{row.side}' then amount else -amount end"
+    opening = await tx.fetchval(
+        f"select coalesce(sum({grows}), 0)::bigint from ({_SIDES}) as s where day < $2",  # noqa: S608
+        account,
+        first or date.min,
+    )
+    found = await tx.fetch(
+        f"select journal_id, line, day, kind, issuer, number, corrects, other, {grows} as amount from ({_SIDES}) as s"  # noqa: S608
+        " where day between $2 and $3 order by journal_id, line",
+        account,
+        first or date.min,
+        last or date.max,
+    )
+    entries, balance = [], int(opening)
+    for one in found:
+        balance += one["amount"]
+        entries.append(Entry(**dict(one), balance=balance))
+    return Statement(account, row, first, last, int(opening), entries, balance)
+
+
+class Moved(NamedTuple):
+    """An account over a span of days: fen, as the balance grows on its side."""
+
+    account: str
+    row: ChartRow
+    opening: int
+    debits: int
+    credits: int
+    closing: int
+
+
+async def overview(tx: Tx, region: str, first: date | None, last: date | None) -> list[Moved]:
+    """Every account of a region (its funds, what it owes and is owed, what it paid and keeps), over days of booking."""
+    rows: Sequence[Any] = await tx.fetch(
+        f"""
+        select account, coalesce(sum(amount) filter (where day < $2), 0)::bigint as before,
+            coalesce(sum(amount) filter (where side = 'debit' and day between $2 and $3), 0)::bigint as debits,
+            coalesce(-sum(amount) filter (where side = 'credit' and day between $2 and $3), 0)::bigint as credits
+        from (
+            select p.debit as account, p.amount, 'debit' as side, {_DAY} as day
+            from account.posting p join account.journal j using (journal_id)
+            union all
+            select p.credit, -p.amount, 'credit', {_DAY} from account.posting p join account.journal j using (journal_id)
+        ) as sides
+        where account ~ $1 and day <= $3
+        group by account order by account collate "C"
+        """,  # noqa: S608
+        f"^(?!personal:|payable:|recoverable:)[a-z_]+:{region}(:|$)",
+        first or date.min,
+        last or date.max,
+    )
+    return [_moved(*tuple(row)) for row in rows]
+
+
+def _moved(account: str, before: int, debits: int, credits_: int) -> Moved:
+    row = chart_row(account)
+    sign = 1 if row.side == "debit" else -1
+    return Moved(account, row, sign * before, debits, credits_, sign * (before + debits - credits_))
