@@ -15,6 +15,7 @@ from services.audit_cli import audit
 from services.crossregion.cli import app as clearing_app
 from services.demo.cli import demo
 from services.explain_cli import explain
+from services.intake.keys_cli import app as institution_app
 from services.law.cli import app as policy_app
 from services.ops.claim_show import show as show_claim
 from services.ops.dead import app as dead_app
@@ -35,6 +36,7 @@ app.add_typer(servers_app, name="servers")
 app.add_typer(feed_app, name="feed")
 app.add_typer(clearing_app, name="clearing")
 app.add_typer(ledger_app, name="ledger")
+app.add_typer(institution_app, name="institution")
 app.add_typer(policy_app, name="policy")
 app.add_typer(dead_app, name="dead")
 app.add_typer(lease_app, name="lease")

@@ -13,6 +13,7 @@ import uvloop
 
 from services import pipeline
 from services.adjudication.store import PostgresStore as AdjudicationBooks
+from services.counter import counter
 from shared.policy import Policies
 from shared.runtime.cache import Cache
 from shared.runtime.database import Database, reach
@@ -43,7 +44,8 @@ async def _one(name: str, settings: Settings, policies: Policies) -> None:
     wirings = pipeline.wirings(name, policies, cache, _now)
     chores = [asyncio.create_task(chore) for chore in pipeline.chores(name, settings)]
     try:
-        await Service(name, settings, wirings, cluster_id).run()
+        beside = counter(settings, policies, cache) if name == "intake" else contextlib.nullcontext()
+        await Service(name, settings, wirings, cluster_id).run(beside)
     finally:
         for chore in chores:
             chore.cancel()

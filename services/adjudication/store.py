@@ -110,9 +110,12 @@ class PostgresStore:
     async def changed_above(self, tx: Tx, topic: str, partition: int, seq: int) -> list[tuple[CounterKey, Counter]]:
         """The accumulators, as they are now, that decisions above a sequence number touched (for the cache)."""
         values = await tx.fetch(_ABOVE, topic, partition, seq)
-        wanted = sorted({key for row in values for key in touched(row[0])})
-        rows = await tx.fetch(_READ, *_columns(wanted, 3))
-        return [(CounterKey(row[0], row[1], row[2]), Counter(row[3], row[4], row[5])) for row in rows]
+        return list((await self.read(tx, {key for row in values for key in touched(row[0])})).items())
+
+    async def read(self, tx: Tx, keys: Iterable[CounterKey]) -> dict[CounterKey, Counter]:
+        """The accumulators that are there, as they are now; nothing is locked."""
+        rows = await tx.fetch(_READ, *_columns(sorted(set(keys)), 3))
+        return {CounterKey(row[0], row[1], row[2]): Counter(row[3], row[4], row[5]) for row in rows}
 
     async def keep_packs(self, tx: Tx, versions: Iterable[Version]) -> None:
         """See ``Store``."""

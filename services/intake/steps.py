@@ -5,6 +5,7 @@ from datetime import datetime
 
 import msgspec
 
+from services.intake.forms import is_identifier
 from services.intake.number import Accept, Answer, Ask, Key, Number, Refuse, rule
 from services.intake.store import Ruling, Store
 from services.intake.submission import Submission, read
@@ -81,6 +82,14 @@ class IntakeStep:
         await self._store.record(tx, filed)
 
 
+def possible_ids(submission: Submission) -> tuple[str, ...]:
+    """The ids that the answer to a submission can have: its number's, and that of a conflict with its number."""
+    if submission.faults:
+        return (_unbound_id(submission),)
+    number = (submission.kind, submission.institution_id, submission.claim_no)
+    return event_id(*number), event_id(*number, content=submission.digest)
+
+
 def _unbound_id(submission: Submission) -> str:
     """The id of a rejection that does not bind its number: one for each content and fault."""
     content = f"{submission.faults[0].code}:{submission.digest}"
@@ -135,7 +144,8 @@ def _reject(
         value = facts.rejections[identity] = outcome.encode(_rejection(submission, why, identity, facts.now))
     owner = submission.member_id or submission.institution_id[:_LONGEST_KEY]
     message = Message(events.REJECTED, part_of(owner), owner.encode(), value)
-    return Ruling(event_id=identity, message=message, number=changed, new_rejection=new)
+    whose = submission.institution_id if is_identifier(submission.institution_id) else ""
+    return Ruling(event_id=identity, message=message, number=changed, new_rejection=new, institution_id=whose)
 
 
 def _rejection(submission: Submission, why: tuple[Reason, ...], identity: str, now: datetime | None) -> Outcome:

@@ -17,6 +17,7 @@ class Ruling(msgspec.Struct, frozen=True, kw_only=True):
     message: Message
     number: Number | None = None
     new_rejection: bool = False  # to be kept, so that a repeat gets the same bytes
+    institution_id: str = ""  # of a rejection, where it is one that an institution can have
 
 
 class Store(Protocol):
@@ -70,7 +71,7 @@ _REJECT = """
     order by event_id collate "C"
     on conflict on constraint rejection_pk do nothing
 """
-_OUTGOING = ("source_topic", "source_partition", "seq", "target", "part", "key", "value", "event_id")
+_OUTGOING = ("source_topic", "source_partition", "seq", "target", "part", "key", "value", "event_id", "rejected_institution")
 
 
 class PostgresStore:
@@ -106,8 +107,13 @@ class PostgresStore:
             if done != f"INSERT 0 {len(new)}":
                 # Another partition gave this very rejection between our look and our write: its bytes stand.
                 raise Retry("a rejection was given by another partition at the same time")
-        rows = [(one.topic, one.partition, one.seq, *one.decision.message, one.decision.event_id) for one in filed]
+        rows = [(one.topic, one.partition, one.seq, *one.decision.message, *_whose(one.decision)) for one in filed]
         await tx.copy_records_to_table("outgoing", schema_name="intake", records=rows, columns=_OUTGOING)
+
+
+def _whose(ruling: Ruling) -> tuple[str, str | None]:
+    """The message's id; and the institution that reads it among its outcomes, where it is a first rejection."""
+    return ruling.event_id, (ruling.institution_id or None) if ruling.new_rejection else None
 
 
 def last_states(filed: Sequence[Filed[Ruling]]) -> list[Number]:

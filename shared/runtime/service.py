@@ -127,12 +127,12 @@ class Service:
         )
         return _Running(loop, holdings, telemetry, database, producer)
 
-    async def run(self) -> None:
-        """Runs until SIGTERM or SIGINT, then lets every batch under way finish."""
+    async def run(self, beside: contextlib.AbstractAsyncContextManager[object]) -> None:
+        """Runs until SIGTERM or SIGINT, then lets every batch under way finish. ``beside`` is open while the loops run."""
         over = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, over.set)
-        async with self._page() as url, self._loops():
+        async with self._page() as url, self._loops(), beside:
             _settle_garbage_collector()
             sys.stderr.write(f"gongji: {self._name} ready ({url})\n")
             await over.wait()

@@ -1,0 +1,143 @@
+"""What was answered, read back for the counter: one outcome by its number, and an institution's own in a gapless order.
+
+Read-only. It reads account's outcomes as ops does: services meet in shared words, or in SQL.
+"""
+
+import base64
+import binascii
+from collections.abc import Collection, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from services.intake.number import Key
+from shared.events import ADJUDICATED, SUBMITTED
+from shared.identity import event_id
+
+PAGE: Final = 500
+
+_FINAL: Final = """
+    select kind, value from account.outcome
+    where institution_id = $1 and claim_no = $2 and kind <> 'answer'
+    order by revision desc
+"""
+_SUBMISSION: Final = "select kind, digest, reversed, closed from intake.submission where institution_id = $1 and claim_no = $2"
+_REJECTION: Final = "select value from intake.rejection where event_id = $1"
+_DIGESTS: Final = """
+    select institution_id, claim_no, digest from intake.submission
+    join unnest($1::text[], $2::text[]) as asked (institution_id, claim_no) using (institution_id, claim_no)
+"""
+# Sorted before it is cut: within a place nothing may be passed over.
+_AFTER: Final = """
+    select f.place, f.seq, t.value from (
+        select place, seq from unnest($2::int[], $3::bigint[]) as asked (place, after)
+        cross join lateral (
+            select seq from {table}
+            where {own} and source_partition = place and seq > after and source_topic = $4
+            order by seq limit $5
+        ) as found
+        order by place, seq limit $5
+    ) as f
+    join {table} t on (t.source_topic, t.source_partition, t.seq) = ($4, f.place, f.seq)
+    order by f.place, f.seq
+"""
+_OUTCOMES: Final = _AFTER.format(table="account.outcome", own="institution_id = $1 and kind <> 'answer'")
+_REJECTIONS: Final = _AFTER.format(table="intake.outgoing", own="rejected_institution = $1")
+
+
+class Cursor(msgspec.Struct, frozen=True, array_like=True):
+    """How far an institution has read, partition by partition: in account's outcomes, and in intake's rejections."""
+
+    outcomes: tuple[int, ...]
+    rejections: tuple[int, ...]
+
+    @classmethod
+    def start(cls, partitions: int) -> "Cursor":
+        """Before the first outcome."""
+        return cls((0,) * partitions, (0,) * partitions)
+
+    @classmethod
+    def read(cls, text: str, partitions: int) -> "Cursor":
+        """Reads a cursor; partitions that were added since start from the beginning. Raises ValueError."""
+        try:
+            raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+            given = msgspec.msgpack.decode(raw, type=cls)
+        except (binascii.Error, msgspec.MsgspecError, UnicodeEncodeError) as fault:
+            raise ValueError("not a cursor of this service") from fault
+        if any(not 0 <= seq < 2**63 for seq in (*given.outcomes, *given.rejections)):
+            raise ValueError("not a cursor of this service")
+        return cls(*((*found, *(0,) * partitions)[:partitions] for found in (given.outcomes, given.rejections)))
+
+    def written(self) -> str:
+        """The cursor as it is given out."""
+        return base64.urlsafe_b64encode(msgspec.msgpack.encode(self)).decode().rstrip("=")
+
+
+class Page(NamedTuple):
+    """Outcomes, the cursor behind them, and whether there are more already."""
+
+    outcomes: list[bytes]
+    next: Cursor
+    more: bool
+
+
+class Found(NamedTuple):
+    """What stands under a number. ``value`` is None while the outcome is still to come."""
+
+    value: bytes | None
+
+
+class Answers:
+    """Reads over a pool of read-only connections. Every method raises one of ``database.TROUBLE``."""
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+
+    async def find(self, institution_id: str, claim_no: str, kind: str) -> Found | None:
+        """The outcome of a number; ``kind`` is "claim" (an account use too) or "reversal". None: nobody has sent it."""
+        kinds = {"reversal"} if kind == "reversal" else {"claim", "account_use"}
+        async with self._pool.acquire() as connection:
+            for row in await connection.fetch(_FINAL, institution_id, claim_no):
+                if row["kind"] in kinds:
+                    return Found(row["value"])
+            number = await connection.fetchrow(_SUBMISSION, institution_id, claim_no)
+            if number is None or not (number["reversed"] if kind == "reversal" else number["kind"]):
+                return None
+            if number["closed"]:
+                answered = "reversal" if kind == "reversal" else number["kind"]
+                return Found(await connection.fetchval(_REJECTION, event_id(answered, institution_id, claim_no)))
+            return Found(None)
+
+    async def rejection(self, identity: str) -> bytes | None:
+        """A rejection that intake gave, by its id."""
+        value: bytes | None = await self._pool.fetchval(_REJECTION, identity)
+        return value
+
+    async def digests(self, keys: Collection[Key]) -> dict[Key, str]:
+        """The content each of these numbers is bound to."""
+        if not keys:
+            return {}
+        institutions, numbers = zip(*keys, strict=True)
+        rows = await self._pool.fetch(_DIGESTS, institutions, numbers)
+        return {(row[0], row[1]): (row[2] or b"").hex() for row in rows}
+
+    async def page(self, institution_id: str, after: Cursor, size: int = PAGE) -> Page:
+        """An institution's outcomes behind a cursor: each once, none left out, whatever is being committed meanwhile."""
+        values: list[bytes] = []
+        positions = []
+        full = False
+        for query, topic, reached in ((_OUTCOMES, ADJUDICATED, after.outcomes), (_REJECTIONS, SUBMITTED, after.rejections)):
+            left = size - len(values)
+            places = list(range(len(reached)))
+            rows = await self._pool.fetch(query, institution_id, places, list(reached), topic, left) if left else []
+            full = full or not left or len(rows) == left
+            values += [row["value"] for row in rows]
+            positions.append(_moved(reached, rows))
+        return Page(values, Cursor(*positions), full)
+
+
+def _moved(reached: tuple[int, ...], rows: Sequence[Any]) -> tuple[int, ...]:
+    now = list(reached)
+    for row in rows:
+        now[row["place"]] = max(now[row["place"]], row["seq"])
+    return tuple(now)

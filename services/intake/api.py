@@ -1,0 +1,189 @@
+"""The counter (窗口): HTTP for a hospital's program. One record in, its outcome back; a trial; a stream of a day.
+
+Claims go to ``claims.submitted`` like every other feed and settle nowhere else (``desk.py``). A result that a client did
+not get is learned by asking for the number, or by sending the same again.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import date, datetime
+from typing import Any, Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route, Router
+
+from services.intake.answers import Answers, Cursor
+from services.intake.api_body import whole
+from services.intake.api_feed import Feed
+from services.intake.api_openapi import document, page
+from services.intake.api_places import place_of, preferred_wait, segments
+from services.intake.api_problems import Problem, refused
+from services.intake.desk import Desk, Handed
+from services.intake.submission import Submission, read
+from shared.calendar import SHANGHAI, read_date
+from shared.errors import Unreadable
+from shared.outcome import Outcome, decode
+
+Trial = Callable[[Submission], Awaitable[tuple[Outcome, str | None]]]
+Counters = Callable[[str, date], Awaitable[Mapping[str, Any] | None]]
+
+DEFAULT_WAIT: Final = 5
+
+
+class Counter:
+    """The counter's places. ``trial`` and ``counters`` come from above: they need every service's pure code."""
+
+    def __init__(self, desk: Desk, answers: Answers, trial: Trial, counters: Counters, *, partitions: int) -> None:
+        self._desk = desk
+        self._answers = answers
+        self._trial = trial
+        self._counters = counters
+        self._partitions = partitions
+        self._feeds: dict[str, int] = {}
+
+    def routes(self) -> Router:
+        """The places as an ASGI app, for the guard to stand before."""
+        return Router(
+            [
+                Route("/", self.description),
+                Route("/openapi.json", self.openapi),
+                Route("/health", self.health),
+                Route("/v1/claims/trial", self.trial, methods=["POST"]),
+                Route("/v1/claims", self.claims, methods=["POST"]),
+                Route("/v1/reversals", self.reversals, methods=["POST"]),
+                Route("/v1/feed", self.feed, methods=["POST"]),
+                Route("/v1/outcomes", self.outcomes),
+                Route("/v1/claims/{number:path}", self.outcome),
+                Route("/v1/members/{member:path}", self.counters),
+            ],
+            redirect_slashes=False,
+        )
+
+    async def description(self, _request: Request) -> Response:
+        """What there is, for people."""
+        return Response(page(), media_type="text/html; charset=utf-8")
+
+    async def openapi(self, _request: Request) -> Response:
+        """What there is, for programs."""
+        return _json(document())
+
+    async def health(self, _request: Request) -> Response:
+        """Whether anybody is there."""
+        return _json({"status": "ok"})
+
+    async def claims(self, request: Request) -> Response:
+        """Settles a claim or an account use."""
+        return await self._settle(request, ("claim", "account_use"))
+
+    async def reversals(self, request: Request) -> Response:
+        """Cancels a claim or an account use."""
+        return await self._settle(request, ("reversal",))
+
+    async def _settle(self, request: Request, kinds: tuple[str, ...]) -> Response:
+        handed = await _handed(request, kinds)
+        submission = handed.submission
+        seconds = preferred_wait(request.headers.getlist("prefer"))
+        value = await self._desk.settle(handed, DEFAULT_WAIT if seconds is None else seconds)
+        applied = {} if seconds is None else {"preference-applied": f"wait={seconds}"}
+        if value is None:
+            place = place_of(submission)
+            headers = {"location": place, "retry-after": "1", **applied}
+            return _json({"status": "in_progress", "location": place}, status=202, headers=headers)
+        outcome = decode(value)
+        if outcome.outcome == "rejected":
+            raise rejected(outcome, value, submission)
+        return Response(value, media_type="application/json", headers=applied)
+
+    async def trial(self, request: Request) -> Response:
+        """What would be paid."""
+        submission = (await _handed(request, ("claim",))).submission
+        outcome, given = await self._trial(submission)
+        shown = msgspec.to_builtins(outcome) | {"type": "trial", "quote": given}
+        del shown["event_id"], shown["revision"]
+        if outcome.outcome == "rejected":
+            raise refused(outcome.reasons, trial=shown)
+        return _json(shown)
+
+    async def feed(self, request: Request) -> Response:
+        """A day in a stream."""
+        return Feed(request, self._desk, self._feeds)
+
+    async def outcome(self, request: Request) -> Response:
+        """The outcome of a number."""
+        institution_id, claim_no = segments(request, "/v1/claims/", 2)
+        _check_owner(request, institution_id)
+        kind = _parameter(request, "kind", "claim")
+        if kind not in {"claim", "reversal"}:
+            raise _bad("kind", "claim 或 reversal", "claim or reversal")
+        found = await self._answers.find(institution_id, claim_no, kind)
+        if found is None:
+            raise Problem("not_found")
+        if found.value is None:
+            return _json({"status": "in_progress"}, status=202, headers={"retry-after": "1"})
+        return Response(found.value, media_type="application/json")
+
+    async def outcomes(self, request: Request) -> Response:
+        """The institution's own outcomes, a page at a time."""
+        after = _parameter(request, "after", "")
+        try:
+            cursor = Cursor.read(after, self._partitions) if after else Cursor.start(self._partitions)
+        except ValueError as fault:
+            raise _bad("after", "上一页返回的 next", "the `next` of the page before") from fault
+        found = await self._answers.page(request.state.institution_id, cursor)
+        tail = msgspec.json.encode({"next": found.next.written(), "more": found.more})
+        return Response(b'{"outcomes":[' + b",".join(found.outcomes) + b"]," + tail[1:], media_type="application/json")
+
+    async def counters(self, request: Request) -> Response:
+        """What a member has used and has left."""
+        member_id, what = segments(request, "/v1/members/", 2)
+        if what != "counters":
+            raise Problem("no_such_place")
+        on = _parameter(request, "on", "")
+        try:
+            day = read_date(on) if on else datetime.now(SHANGHAI).date()
+        except ValueError as fault:
+            raise _bad("on", "日期，如 2023-05-01", "a date, like 2023-05-01") from fault
+        found = await self._counters(member_id, day)
+        if found is None:
+            raise Problem("unknown_member", status=404)
+        return _json(found)
+
+
+async def _handed(request: Request, kinds: tuple[str, ...]) -> Handed:
+    """The record that a request brings. Raises Problem for one that the counter does not take in."""
+    value = await whole(request)
+    try:
+        submission = read(value)
+    except Unreadable as unreadable:
+        raise Problem("unreadable", (str(unreadable), str(unreadable))) from unreadable
+    _check_owner(request, submission.institution_id)
+    if submission.kind not in kinds:
+        raise Problem("wrong_type", (f"此处接受：{'、'.join(kinds)}", f"taken here: {', '.join(kinds)}"))
+    if submission.faults:
+        raise refused(submission.faults)
+    return Handed(submission, value)
+
+
+def _check_owner(request: Request, institution_id: str) -> None:
+    if institution_id != request.state.institution_id:
+        raise Problem("other_institution")
+
+
+def _parameter(request: Request, name: str, default: str) -> str:
+    given = request.query_params.getlist(name)
+    return given[0] if len(given) == 1 else default
+
+
+def _bad(name: str, zh: str, en: str) -> Problem:
+    return Problem("bad_parameter", (f"参数 {name} 应为：{zh}", f"{name} must be {en}"), field=name)
+
+
+def rejected(outcome: Outcome, value: bytes, submission: Submission) -> Problem:
+    """The problem that tells of a rejection, with the outcome as it stands in the books."""
+    stale = {} if outcome.stale is msgspec.UNSET else msgspec.to_builtins(outcome.stale)
+    return refused(outcome.reasons, instance=place_of(submission), outcome=msgspec.Raw(value), **stale)
+
+
+def _json(content: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(msgspec.json.encode(content), status, dict(headers or {}), media_type="application/json")

@@ -1,0 +1,151 @@
+"""The counter's listener: uvicorn with a limit to everything a stranger can make it hold before a key was looked at."""
+
+import asyncio
+import contextlib
+import os
+import resource
+import socket
+import ssl
+from asyncio import TimerHandle
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from shared.errors import UsageError
+
+_HEADER_SECONDS: Final = 10.0  # from the connection, or the end of the request before, to the end of the headers
+_HEADER_BYTES: Final = 32_768
+_MOST_CONNECTIONS: Final = 4_096
+_OTHER_FILES: Final = 256  # of this process: Kafka, Postgres, Redis, logs
+_DRAIN_SECONDS: Final = 10
+
+
+@dataclass(frozen=True)
+class Door:
+    """Where the counter listens, and how much one institution may ask (requests a second)."""
+
+    host: str
+    port: int
+    rate: float
+    certificate: str | None = None
+    certificate_key: str | None = None
+    client_authority: str | None = None  # mutual TLS: clients need a certificate of this authority, and their key
+
+    @classmethod
+    def load(cls) -> Self:
+        """Reads ``GONGJI_API*`` from the environment. Raises UsageError."""
+        address = os.environ.get("GONGJI_API", "127.0.0.1:0")
+        host, colon, port = address.rpartition(":")
+        if not (colon and port.isascii() and port.isdecimal() and int(port) < 65536):
+            raise UsageError(f"GONGJI_API={address!r}: give host:port")
+        rate = os.environ.get("GONGJI_API_RATE", "200")
+        if not (rate.isascii() and rate.isdecimal() and int(rate) > 0):
+            raise UsageError(f"GONGJI_API_RATE={rate!r}: a whole number of requests a second is needed")
+        files = (os.environ.get(f"GONGJI_API_{name}") for name in ("CERT", "CERT_KEY", "CLIENT_CA"))
+        return cls(host.strip("[]") or "127.0.0.1", int(port), float(rate), *files)
+
+    def tls(self) -> dict[str, Any]:
+        """The settings of uvicorn for TLS; none without a certificate."""
+        if self.certificate is None:
+            return {}
+        needs = ssl.CERT_REQUIRED if self.client_authority else ssl.CERT_NONE
+        return {
+            "ssl_certfile": self.certificate,
+            "ssl_keyfile": self.certificate_key,
+            "ssl_ca_certs": self.client_authority,
+            "ssl_cert_reqs": needs,
+        }
+
+
+class _Protocol(HttpToolsProtocol):
+    """Ends a connection whose headers do not come, or do not end; and any above the number that can be held."""
+
+    _deadline: TimerHandle | None = None
+    _header_bytes = 0
+    most_connections = _MOST_CONNECTIONS
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > self.most_connections:
+            transport.abort()
+            return
+        self._expect_headers()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._headers_are_there()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._deadline is not None:
+            self._header_bytes += len(data)
+        super().data_received(data)
+        if self._deadline is not None and self._header_bytes > _HEADER_BYTES:
+            self.transport.abort()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._expect_headers()
+
+    def on_headers_complete(self) -> None:
+        self._headers_are_there()
+        super().on_headers_complete()
+
+    def _expect_headers(self) -> None:
+        if self._deadline is None:
+            self._header_bytes = 0
+            self._deadline = self.loop.call_later(_HEADER_SECONDS, self._give_up)
+
+    def _headers_are_there(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _give_up(self) -> None:
+        self._deadline = None
+        if not self.transport.is_closing():
+            self.transport.abort()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: this process has its own."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@contextlib.asynccontextmanager
+async def listening(app: ASGIApp, door: Door) -> AsyncIterator[str]:
+    """Serves until the block ends, then lets answers under way finish. Gives the address. Raises UsageError."""
+    _Protocol.most_connections = min(_MOST_CONNECTIONS, _files() - _OTHER_FILES)
+    family = socket.AF_INET6 if ":" in door.host else socket.AF_INET
+    try:
+        listener = socket.create_server((door.host, door.port), family=family, backlog=1024)
+    except OSError as trouble:
+        raise UsageError(f"GONGJI_API={door.host}:{door.port}: {trouble.strerror}") from trouble
+    config = uvicorn.Config(
+        app, http=_Protocol, ws="none", lifespan="off", log_config=None, access_log=False, server_header=False,
+        timeout_keep_alive=30, timeout_graceful_shutdown=_DRAIN_SECONDS, **door.tls(),
+    )  # fmt: skip
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    scheme = "https" if door.certificate else "http"
+    try:
+        yield f"{scheme}://{door.host}:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await serving
+
+
+def _files() -> int:
+    """How many files the process may open, after asking for as many as it can get."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * _MOST_CONNECTIONS
+    if soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return soft

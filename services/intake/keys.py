@@ -1,0 +1,101 @@
+"""API keys of institutions: shown once, kept as a hash. A key is ``gongji_<key id>_<secret>``.
+
+The secret has 256 bits of chance, so a plain hash is enough: there is no dictionary to try.
+"""
+
+import hashlib
+import hmac
+import secrets
+import time
+from collections import OrderedDict
+from typing import Any, Final, NamedTuple
+
+_PREFIX: Final = "gongji"
+_REMEMBERED_SECONDS: Final = 5.0  # so long a revoked key may still work
+_MOST_REMEMBERED: Final = 10_000
+
+
+class NewKey(NamedTuple):
+    """A key at its birth: the only moment at which ``text`` is known."""
+
+    key_id: str
+    text: str
+    digest: bytes
+
+
+class Owner(NamedTuple):
+    """Whose key a request carries."""
+
+    institution_id: str
+    key_id: str
+
+
+def new_key() -> NewKey:
+    """Makes a key."""
+    key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+    return NewKey(key_id, f"{_PREFIX}_{key_id}_{secret}", _digest(secret))
+
+
+def _digest(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode("utf-8", "replace")).digest()
+
+
+def parsed(text: str) -> tuple[str, bytes] | None:
+    """(key id, digest of the secret); None for what is no key."""
+    prefix, _, rest = text.partition("_")
+    key_id, _, secret = rest.partition("_")
+    if prefix != _PREFIX or len(key_id) != 12 or not secret or len(secret) > 64:
+        return None
+    return key_id, _digest(secret)
+
+
+class Keys:
+    """Says whose a key is. What Postgres said is remembered for some seconds, a refusal too."""
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+        self._remembered: OrderedDict[tuple[str, bytes], tuple[float, Owner | None]] = OrderedDict()
+
+    async def owner(self, text: str) -> Owner | None:
+        """The owner of a key; None for one that is unknown, wrong or revoked. Raises one of database.TROUBLE."""
+        key = parsed(text)
+        if key is None:
+            return None
+        known = self._remembered.get(key)
+        if known is not None and known[0] > time.monotonic():
+            return known[1]
+        row = await self._pool.fetchrow(_FIND, key[0])
+        right = row is not None and hmac.compare_digest(row["digest"], key[1])
+        owner = Owner(row["institution_id"], key[0]) if right else None
+        self._remembered[key] = (time.monotonic() + _REMEMBERED_SECONDS, owner)
+        self._remembered.move_to_end(key)
+        if len(self._remembered) > _MOST_REMEMBERED:
+            self._remembered.popitem(last=False)
+        return owner
+
+
+async def keep(connection: Any, institution_id: str, key: NewKey, who: str) -> None:
+    """Stores a new key, and who made it."""
+    async with connection.transaction():
+        await connection.execute(
+            "insert into intake.api_key (key_id, institution_id, digest) values ($1, $2, $3)",
+            *(key.key_id, institution_id, key.digest),
+        )
+        await connection.execute(_LOG, who, "institution key create", f"{institution_id} {key.key_id}")
+
+
+async def revoke(connection: Any, key_id: str, who: str) -> bool:
+    """Ends a key for good. False if there is none, or it was ended before."""
+    async with connection.transaction():
+        institution_id = await connection.fetchval(
+            "update intake.api_key set revoked_at = now() where key_id = $1 and revoked_at is null returning institution_id",
+            key_id,
+        )
+        if institution_id is None:
+            return False
+        await connection.execute(_LOG, who, "institution key revoke", f"{institution_id} {key_id}")
+        return True
+
+
+_FIND = "select institution_id, digest from intake.api_key where key_id = $1 and revoked_at is null"
+_LOG = "insert into runtime.command_log (who, command, reason) values ($1, $2, $3)"

@@ -1,0 +1,61 @@
+"""Many requests, one producer: what comes while a batch is under way goes with the next one."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+
+from shared.errors import Retry
+from shared.runtime.relay import Outgoing, Sender
+
+
+class Postbox:
+    """A ``Sender`` for concurrent use, in the order of the calls."""
+
+    def __init__(self, sender: Sender) -> None:
+        self._sender = sender
+        self._letters: list[Outgoing] = []
+        self._next: asyncio.Future[None] | None = None
+        self._something = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def open(self) -> None:
+        """Starts to send."""
+        self._task = asyncio.create_task(self._work())
+
+    async def close(self) -> None:
+        """Stops; who still waits gets Retry."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+        if self._next is not None and not self._next.done():
+            self._next.set_exception(Retry("the process ends"))
+
+    async def send(self, outgoing: Sequence[Outgoing]) -> None:
+        """Sends in order. Returns when all are acknowledged. Raises Retry."""
+        if not outgoing:
+            return
+        if self._next is None:
+            self._next = asyncio.get_running_loop().create_future()
+        self._letters += outgoing
+        self._something.set()
+        await asyncio.shield(self._next)
+
+    async def _work(self) -> None:
+        while True:
+            await self._something.wait()
+            self._something.clear()
+            letters, sent = self._letters, self._next
+            self._letters, self._next = [], None
+            assert sent is not None
+            try:
+                await self._sender.send(letters)
+            except asyncio.CancelledError:
+                sent.set_exception(Retry("the process ends"))
+                sent.exception()
+                raise
+            except Retry as trouble:
+                sent.set_exception(trouble)
+                sent.exception()  # a client may have gone away meanwhile: then nobody is there to take it
+            else:
+                sent.set_result(None)

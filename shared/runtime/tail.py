@@ -1,0 +1,86 @@
+"""Hears what is announced from now on: a reader without a group, so that every instance hears everything.
+
+Places in the log are remembered here: a reader that had to be made anew goes on where it stopped.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+
+log = logging.getLogger("gongji.tail")
+
+_POLL_MS: Final = 1_000
+_AT_ONCE: Final = 1_000
+_AGAIN_SECONDS: Final = 0.5
+
+
+class Tail:
+    """Follows topics from their ends on. ``topics``: name -> partitions. ``hear`` gets the values and must not raise."""
+
+    def __init__(self, bootstrap: str, topics: Mapping[str, int], hear: Callable[[Sequence[bytes]], None]) -> None:
+        self._bootstrap = bootstrap
+        self._places = [TopicPartition(name, number) for name, count in topics.items() for number in range(count)]
+        self._hear = hear
+        self._next: dict[TopicPartition, int] = {}
+        self._consumer: AIOKafkaConsumer | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Returns once nothing that is announced from now on can be missed. Raises KafkaError or OSError."""
+        await self._open()
+        self._task = asyncio.create_task(self._follow())
+
+    async def stop(self) -> None:
+        """Stops hearing."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+        await self._close()
+
+    async def _open(self) -> None:
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._bootstrap, enable_auto_commit=False, auto_offset_reset="none", fetch_max_wait_ms=500
+        )
+        try:
+            await consumer.start()
+            consumer.assign(self._places)
+            ends = await consumer.end_offsets(self._places)
+            for place in self._places:
+                self._next[place] = min(self._next.get(place, ends[place]), ends[place])
+                consumer.seek(place, self._next[place])
+        except BaseException:
+            await consumer.stop()
+            raise
+        self._consumer = consumer
+
+    async def _close(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            with suppress(KafkaError, OSError, TimeoutError):
+                await asyncio.wait_for(consumer.stop(), 5)
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                if self._consumer is None:
+                    await self._open()
+                await self._fetch()
+            except OffsetOutOfRangeError:  # retention was faster: what was missed is asked for in Postgres
+                self._next.clear()
+                await self._close()
+            except (KafkaError, OSError, TimeoutError) as trouble:
+                log.warning("the tail starts again: %s: %s", type(trouble).__name__, trouble)
+                await self._close()
+                await asyncio.sleep(_AGAIN_SECONDS)
+
+    async def _fetch(self) -> None:
+        assert self._consumer is not None
+        for place, records in (await self._consumer.getmany(timeout_ms=_POLL_MS, max_records=_AT_ONCE)).items():
+            self._hear([record.value or b"" for record in records])
+            self._next[place] = records[-1].offset + 1
