@@ -17,6 +17,7 @@ from services.__main__ import app
 from services.pipeline import PATH
 from shared import events
 from shared.runtime.points import POINTS
+from shared.runtime.telemetry import REGISTRY
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -195,6 +196,21 @@ def test_a_page_names_only_verbs_that_exist(page: str) -> None:
     said = verbs_said((ROOT / page).read_text(encoding="utf-8"))
     assert said
     assert unknown_verbs(said) == []
+
+
+def test_alerts_name_only_metrics_that_a_service_shows() -> None:
+    rules = (ROOT / "deploy/monitoring/alerts.yml").read_text(encoding="utf-8")
+    expressions = [rule["expr"] for group in yaml.safe_load(rules)["groups"] for rule in group["rules"]]
+    shown = {sample for family in REGISTRY.collect() for sample in (family.name, f"{family.name}_total")}
+    named = {word for expression in expressions for word in re.findall(r"gongji_\w+", expression)}
+    assert named - shown == set()
+
+
+@pytest.mark.parametrize("page", ["deploy/monitoring/alerts.yml", *sorted(name(path) for path in ROOT.glob("deploy/**/*.md"))])
+def test_what_operators_are_told_to_run_exists(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    told = verbs_said(re.sub(r"(action: .*)", r"`\1`", text) if page.endswith(".yml") else text)
+    assert unknown_verbs(told) == []
 
 
 def test_nothing_committed_names_a_place_of_one_machine() -> None:
