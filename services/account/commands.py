@@ -10,6 +10,7 @@ import msgspec
 
 from shared.errors import Unreadable
 from shared.money import MAX_FEN, PPM
+from shared.policy.crediting import Source
 
 COMMANDS: Final = "account.commands"
 PIECE: Final = 500  # members in a piece
@@ -32,7 +33,7 @@ class Rule(msgspec.Struct, frozen=True, array_like=True):
     """The article, and who pays: contributions or the pooled fund."""
 
     article: str
-    source: Literal["contributions", "pooled"]
+    source: Source
 
 
 class Piece(msgspec.Struct, frozen=True, kw_only=True):

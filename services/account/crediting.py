@@ -29,7 +29,10 @@ class Booked(NamedTuple):
 
 
 class Credit(NamedTuple):
-    """One row: what a run books for a member and month. Fen; ``amount`` below zero takes back."""
+    """One row: what a run books for a member and month. Fen; ``amount`` below zero takes back.
+
+    ``line``: its first posting in the sheet's journal.
+    """
 
     member_id: str
     month: str
@@ -40,6 +43,7 @@ class Credit(NamedTuple):
     basis: int | None
     source: str
     article: str
+    line: int
 
 
 class Sheet(NamedTuple):
@@ -105,6 +109,7 @@ def _credit(piece: Piece, entry: Entry, rule: Rule, facts: CreditingFacts, draft
     interest = half_up(balance * piece.interest_ppm, _MONTHS * PPM) if piece.interest_ppm and balance else 0
     if not difference and not interest:
         return
+    line = len(draft.postings) + 1
     give, take = max(difference, 0), max(-difference, 0)
     from_: str = rule.source
     if before is not None and before.source != rule.source and booked:  # another pays the month now: each gets its own back
@@ -117,7 +122,9 @@ def _credit(piece: Piece, entry: Entry, rule: Rule, facts: CreditingFacts, draft
         draft.postings.append(Posting(journals.interest(piece.region), journals.personal(entry.member_id), interest))
     part = part_of(entry.member_id)
     draft.credits.append(
-        Credit(entry.member_id, entry.month, part, difference, recoverable, interest, entry.basis, rule.source, rule.article)
+        Credit(
+            entry.member_id, entry.month, part, difference, recoverable, interest, entry.basis, rule.source, rule.article, line
+        )
     )
     facts.balances[entry.member_id] = balance + difference + recoverable + interest
     facts.booked[key] = Booked(entry.due, piece.run, rule.source)

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from shared.errors import Stop
 from shared.money import PPM, half_up, yuan
 from shared.policy import Policies, Version
-from shared.policy.crediting import Average, Crediting, MonthlyCredit, kinds_of_member
+from shared.policy.crediting import Average, Crediting, MonthlyCredit, Source, kinds_of_member
 from shared.policy.figure import Figure, exact
 from shared.policy.parameters import Figures
 
@@ -42,7 +42,7 @@ class Due(NamedTuple):
     amount: int
     basis: int | None
     article: str
-    source: str
+    source: Source
 
 
 class Month(NamedTuple):
@@ -66,7 +66,7 @@ class _Way(NamedTuple):
     """How one kind of member is credited: a fixed ``due``, a rate of the own base, no account, or a figure that is missing."""
 
     article: str
-    source: str
+    source: Source
     words: str
     due: Due | None = None
     rate_ppm: int = 0
@@ -83,6 +83,7 @@ class Scale:
         if crediting.interest is not None:
             self.interest_ppm = _figure(crediting.interest, version.figures, month.first) or 0
         self._crediting = crediting
+        self.article = crediting.months.article  # by which a month that was credited comes to nothing after all
         self._ways = {kind: _way(_row(crediting, kind), version.figures, month.first) for kind in kinds_of_member()}
 
     @classmethod

@@ -15,6 +15,7 @@ from shared.policy.figure import Cited, Figure, Status, Strict
 
 Employment = Literal["employee", "flexible_full", "flexible_pooled_only"]
 Sector = Literal["enterprise", "government"]
+Source = Literal["contributions", "pooled"]
 
 
 class Percent(Figure):
@@ -51,7 +52,7 @@ class MonthlyCredit(Cited):
     provisional: Yuan | None = None
     """A fixed amount until the average is supplied; the difference is paid by a true-up."""
     no_account: bool = False
-    source: Literal["contributions", "pooled"] = "contributions"
+    source: Source = "contributions"
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:

@@ -44,6 +44,7 @@ create table account.crediting (
     source      text not null,             -- who pays it: the member's own contributions, or the pooled fund
     article     text not null,
     journal_id  bigint not null,
+    line        smallint not null,         -- of its first posting there
     constraint crediting_key primary key (member_id, region, month, run_id),
     constraint crediting_part check (part between 0 and 1023),
     constraint crediting_says_something check (amount <> 0 or interest > 0),

@@ -1,0 +1,78 @@
+"""Who is to be credited with what: the register read from end to end, in the order of members, a few thousand rows at a time."""
+
+from collections.abc import AsyncIterator
+from typing import Any, Final, NamedTuple
+
+from services.account.entitlement import Due, Scale, Span
+from shared.errors import Stop
+
+_PREFETCH: Final = 5000
+
+# A member is a region's when any line of his history says so, or when the region has credited him for the month. An
+# index gives the order, so nothing is sorted, and memory stays the same however many there are.
+_HISTORIES: Final = """
+select m.member_id, m.region, m.status, m.employment, m.sector, m.valid_from, m.covered_to, m.paid_through,
+    m.contribution_base, booked.amount, coalesce(a.closed, false)
+from eligibility.member as m
+left join account.balance as a on a.member_id = m.member_id
+cross join lateral (
+    select sum(c.amount)::bigint as amount from account.crediting as c
+    where c.member_id = m.member_id and c.region = $1 and c.month = $2
+) as booked
+where (booked.amount is not null or exists (
+        select from eligibility.member as o where o.member_id = m.member_id and o.region = $1
+    )) and not ($3 and booked.amount is not null)
+order by m.member_id, m.valid_from
+"""
+_KINDS: Final = "select distinct status, employment, sector from eligibility.member where region = $1"
+_MEMBERS: Final = "select count(distinct member_id) from eligibility.member where region = $1"
+
+CLOSED: Final = "account_closed"
+
+
+class Planned(NamedTuple):
+    """A member's month: what it comes to, or why nothing; what is booked for it (None: nothing yet)."""
+
+    member_id: str
+    due: Due | str
+    booked: int | None
+
+    @property
+    def amount(self) -> int:
+        """What it comes to, in fen."""
+        return self.due.amount if isinstance(self.due, Due) else 0
+
+    @property
+    def difference(self) -> int:
+        """What is still to be booked, in fen; below zero: to be taken back."""
+        return self.amount - (self.booked or 0)
+
+
+async def members(connection: Any, region: str) -> int:
+    """How many members a region has, or had."""
+    return int(await connection.fetchval(_MEMBERS, region))
+
+
+async def check(connection: Any, scale: Scale) -> None:
+    """Raises Stop, naming them, when figures are missing that some member of the region needs."""
+    rows = await connection.fetch(_KINDS, scale.region)
+    if missing := scale.missing([(row[0], row[1], row[2]) for row in rows]):
+        raise Stop(
+            f"{scale.region} {scale.month.text}: the operator's figure {' and '.join(missing)} is not supplied; "
+            "nothing is booked. Give it in the file of parameters (GONGJI_PARAMETERS)"
+        )
+
+
+async def plan(connection: Any, scale: Scale, *, only_new: bool) -> AsyncIterator[Planned]:
+    """Every member of a region and month; ``only_new``: without those who have something booked for it."""
+    rows = connection.cursor(_HISTORIES, scale.region, scale.month.text, only_new, prefetch=_PREFETCH)
+    member_id, booked, closed = "", None, False
+    history: list[Span] = []
+    async for row in rows:
+        if row[0] != member_id:
+            if history:
+                yield Planned(member_id, CLOSED if closed else scale.due(history), booked)
+            member_id, history, booked, closed = row[0], [], row[9], row[10]
+        history.append(Span(*row[1:9]))
+    if history:
+        yield Planned(member_id, CLOSED if closed else scale.due(history), booked)
