@@ -10,6 +10,7 @@ import typer
 
 from deploy.local.cli import app as servers_app
 from services import serve as serving
+from services.account.cli import app as account_app
 from services.account.ledger_cli import app as ledger_app
 from services.audit_cli import audit
 from services.crossregion.cli import app as clearing_app
@@ -35,6 +36,7 @@ app = typer.Typer(
 app.add_typer(servers_app, name="servers")
 app.add_typer(feed_app, name="feed")
 app.add_typer(clearing_app, name="clearing")
+app.add_typer(account_app, name="account")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(institution_app, name="institution")
 app.add_typer(policy_app, name="policy")
