@@ -267,8 +267,15 @@ class World:
         settings = {"max.message.bytes": str(8 * 1024 * 1024)}
         await self.admin.create_topics([NewTopic(name, PARTITIONS, 1, topic_configs=settings) for name in names])
 
-    async def delete_topic(self, name: str) -> None:
+    async def make_again(self, name: str) -> None:
+        """Deletes a topic with all its records, and makes an empty one of the same name."""
         await self.admin.delete_topics([name])
+
+        async def gone() -> bool:
+            return name not in await self.admin.list_topics()
+
+        await until(gone, f"{name} to be deleted")
+        await self.make_topics(name)
 
     async def delete_before(self, offset: int, partition: int) -> None:
         await self.admin.delete_records({TopicPartition(self.source, partition): RecordsToDelete(before_offset=offset)})
@@ -375,8 +382,8 @@ def partition_for(claim: str) -> int:
 
 
 @pytest.fixture(scope="session")
-def diary_template(servers: Addresses) -> Iterator[str]:
-    """Name of a database with all books and the diary, to be copied by each test."""
+def diary_books(servers: Addresses) -> Iterator[str]:
+    """DSN of a database of this run's own, with all books and the diary."""
     name = f"test_diary_{secrets.token_hex(4)}"
     with psycopg.connect(servers.postgres, autocommit=True) as owner:
         owner.execute(f"create database {name}")
@@ -384,20 +391,19 @@ def diary_template(servers: Addresses) -> Iterator[str]:
         migrate(dsn)
         with psycopg.connect(dsn, autocommit=True) as connection:
             connection.execute(_SQL)
-        yield name
+        yield dsn
         owner.execute(f"drop database {name} with (force)")
 
 
 @pytest.fixture
-async def world(
-    servers: Addresses, diary_template: str, new_database: Callable[..., str], topic_prefix: str
-) -> AsyncIterator[World]:
-    """A world of its own for one test."""
+async def world(servers: Addresses, diary_books: str, topic_prefix: str) -> AsyncIterator[World]:
+    """A world of its own for one test: new topics, empty books."""
     cluster_id = await declared_topics.prepare(servers.kafka, _CLAIM_PARTITIONS)
-    dsn = new_database(servers.postgres, diary_template)
     admin = AIOKafkaAdminClient(bootstrap_servers=servers.kafka)
     await admin.start()
-    made = World(servers.kafka, dsn, topic_prefix, cluster_id, await asyncpg.connect(dsn), admin)
+    books = await asyncpg.connect(diary_books)
+    await books.execute("truncate diary.entry, runtime.lease, runtime.quarantine")
+    made = World(servers.kafka, diary_books, topic_prefix, cluster_id, books, admin)
     await made.make_topics(made.source, made.target)
     try:
         yield made

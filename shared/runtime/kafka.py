@@ -32,6 +32,7 @@ log = logging.getLogger("gongji.kafka")
 ACK_SECONDS = 30.0
 _POLL_MS = 5  # FastStream's default would add up to 200 ms to every claim
 _WAIT_MS = 200  # a fetch that finds nothing; what is asked meanwhile on its connection (bounds, on taking a lease) waits for it
+_METADATA_MS = 10_000  # a topic that vanished and came back is seen within this; the client's default is five minutes
 _BATCH_BYTES = 262_144
 _SESSION_MS = 6_000  # the least the broker takes: how long a killed worker's partitions wait
 _MAX_REQUEST = 9 * 1024 * 1024  # a dead letter: the largest record of any topic, and why it is dead
@@ -214,7 +215,13 @@ class _Broker(KafkaBroker):
 
 def make_broker(bootstrap: str) -> KafkaBroker:
     """FastStream's broker: no types applied, no decoding, nothing between the fetched records and the loop."""
-    return _Broker(bootstrap, apply_types=False, logger=logging.getLogger("faststream"), client_id="gongji")
+    return _Broker(
+        bootstrap,
+        apply_types=False,
+        logger=logging.getLogger("faststream"),
+        client_id="gongji",
+        metadata_max_age_ms=_METADATA_MS,
+    )
 
 
 def consume(

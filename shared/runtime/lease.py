@@ -115,18 +115,21 @@ async def take(tx: asyncpg.Connection, service: str, place: Place, cluster_id: s
     )
 
 
-async def evict(connection: asyncpg.Connection, service: str, place: Place) -> int:
-    """Terminates the backend of a holder that froze inside its transaction. Returns how many were ended (0 or 1)."""
-    ended = await connection.fetchval(
-        """
-        select count(*) filter (where pg_terminate_backend(a.pid)) from runtime.lease l
-        join pg_stat_activity a on a.pid = l.backend_pid and a.application_name like 'gongji-%' and a.datname = current_database()
-        where l.service = $1 and l.topic = $2 and l.partition = $3 and a.pid <> pg_backend_pid()
-        """,
-        service,
-        *place,
-    )
-    return int(ended or 0)
+_EVICT = """
+select count(*) filter (where pg_terminate_backend(a.pid)) from runtime.lease l
+join pg_stat_activity a on a.backend_xid = l.xmax and a.application_name like 'gongji-%' and a.datname = current_database()
+where l.service = $1 and l.topic = $2 and l.partition = $3 and a.pid <> pg_backend_pid()
+"""
+
+
+async def evict(tx: asyncpg.Connection, service: str, place: Place) -> int:
+    """Terminates the backend of a holder that froze inside its transaction. Returns how many were ended (0 or 1).
+
+    It is known by the lock it has on the row, not by the backend that took the lease: a connection is opened again after
+    trouble. The services' role may not end a backend; the role that logged in may end its own.
+    """
+    await tx.execute("set local role none")
+    return int(await tx.fetchval(_EVICT, service, *place) or 0)
 
 
 async def fence(tx: asyncpg.Connection, service: str, leases: Sequence[Lease]) -> None:

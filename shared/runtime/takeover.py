@@ -55,7 +55,8 @@ class Taker:
             except Retry as trouble:
                 if not isinstance(trouble.__cause__, asyncpg.LockNotAvailableError):
                     raise
-                ended = await leases.evict(await self.database.connection(), self.step.service, place)
+                async with self.database.transaction() as tx:
+                    ended = await leases.evict(tx, self.step.service, place)
                 self.telemetry.evicted(place, ended)
         raise Retry(f"the lease on {place} stays locked")
 

@@ -158,12 +158,14 @@ async def test_a_later_record_of_a_claim_waits_behind_what_was_set_aside(world: 
     assert worker.telemetry.stops == {}
 
 
-async def test_a_redriven_record_passes_its_own_row_and_its_followers_keep_their_order(world: World) -> None:
+async def test_a_redriven_record_passes_its_own_row_and_its_followers_keep_their_order(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await world.send([b'{"claim": "C1", "do": "fail"}', line("C1", "quiet"), line("C1")])
     worker = await world.worker()
     await world.applied(3)
     ids = [row["id"] for row in await world.quarantined()]
-    worker.step.decide = _forgiving  # type: ignore[method-assign] - the new version that can decide it
+    monkeypatch.setattr(worker.step, "decide", _forgiving)  # the new version can decide it
     await world.send([line("C1", "reject")])  # newer than all three: stays behind until they are through
     await world.applied(4)
     for row, value in zip(ids, [b'{"claim": "C1", "do": "fail"}', line("C1", "quiet"), line("C1")], strict=True):
@@ -293,7 +295,7 @@ async def test_trouble_of_a_server_is_tried_again_and_sets_nothing_aside(world: 
 
 
 async def test_a_backend_ended_inside_a_transaction_loses_nothing(world: World) -> None:
-    ended = []
+    ended: list[bool] = []
 
     async def during(tx: asyncpg.Connection, _: Sequence[Any]) -> None:
         if len(ended) < 3:
@@ -317,7 +319,7 @@ async def test_a_commit_of_unknown_outcome_is_resolved_by_the_lease(
 
     async def uncertain(transaction: Transaction) -> None:
         nonlocal unknown
-        connection = transaction._connection
+        connection: asyncpg.Connection = getattr(transaction, "_connection")  # noqa: B009 - the stubs do not show it
         batch = await connection.fetchval("select count(*) from diary.entry where xmin = pg_current_xact_id()::xid")
         if not (batch and unknown):
             return await commit(transaction)

@@ -204,7 +204,7 @@ async def test_a_new_owner_announces_what_the_old_one_did_not(world: World) -> N
     await world.send([line(claim) for claim in claims(100)])
 
     async def committed() -> bool:
-        return (await world.leases())[0]["decided"] >= 50
+        return int((await world.leases())[0]["decided"]) >= 50
 
     await until(committed, "a commit without announcement")
     await first.crash()
@@ -281,7 +281,7 @@ async def test_workers_come_and_go_while_batches_run_and_every_claim_is_noted_on
     async def feed() -> None:
         for turn in range(20):
             await asyncio.gather(
-                *(world.send([line(f"P{n}-{turn}-{i}") for i in range(15)], partition=n) for n in range(PARTITIONS))
+                *(world.send([line(f"P{n}-{turn}-{i}") for i in range(15)], partition=n) for n in range(PARTITIONS)),
             )
 
     feeding = asyncio.create_task(feed())
