@@ -96,20 +96,23 @@ def hold_back(entries: Sequence[Entry], held: dict[str, dict[int, int]]) -> None
     """Sets aside what has a predecessor in quarantine: a reversal must not overtake its claim.
 
     ``held``: claim key -> {row id: rank}. A redriven record has the rank of its row and passes whatever came after it,
-    in quarantine and in the batch.
+    in quarantine and in the batch. A second copy of it (an operator redrove twice) has none: it comes last.
     """
     blocking = {key: sorted(ranks.values()) for key, ranks in held.items()}
+    tried: set[int] = set()
     for position, entry in enumerate(entries):
         entry.behind = None
         key = entry.claim_key
         if key is None:
             continue
         ranks = blocking.setdefault(key, [])
-        own = held.get(key, {}).get(entry.redrive) if entry.redrive is not None else None
+        own = held.get(key, {}).get(entry.redrive) if entry.redrive is not None and entry.redrive not in tried else None
         if own is None:
             own = _AFTER_ALL_ROWS + position
         else:
             ranks.remove(own)
+        if entry.redrive is not None:
+            tried.add(entry.redrive)
         if entry.verdict is None and any(rank < own for rank in ranks):
             entry.behind = entry.as_poison("behind", "an earlier record of this claim is in quarantine")
         if entry.poison is not None:
