@@ -19,7 +19,6 @@ import typer
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from rich.console import Console
-from rich.table import Table
 
 from shared.calendar import SHANGHAI, stamp
 from shared.errors import Retry, ServerMissing, UsageError
@@ -82,16 +81,11 @@ def list_letters(
         for row in rows:
             typer.echo(json.dumps(_line(row), ensure_ascii=False))
         return
-    table = Table()
-    for heading in ("id", "service", "place", "claim", "reason", "state", "tries", "failed last", "detail"):
-        table.add_column(heading, no_wrap=True)
     for row in rows:
         place = f"{row['topic']}/{row['partition']}@{row['record_offset']}"
-        table.add_row(
-            *(str(row["id"]), row["service"], place, row["claim_key"] or "", row["reason"], row["state"]),
-            *(str(row["attempts"]), stamp(row["last_failed_at"]), row["detail"][:80]),
-        )
-    Console().print(table)
+        tries = f"{row['attempts']} tries, the last {stamp(row['last_failed_at'])}"
+        typer.echo(f"{row['id']}\t{row['state']}\t{row['service']}\t{place}\t{row['claim_key'] or '-'}\t{tries}")
+        typer.echo(f"\t{row['reason']}: {row['detail'][:160]}")
 
 
 @app.command()

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import asyncpg
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from services.ops.audit.announced import bounds, log
 from services.ops.dead import log_command
@@ -46,13 +45,12 @@ def list_leases(*, as_json: Json = False) -> None:
         for line in lines:
             typer.echo(json.dumps(line))
         return
-    table = Table()
-    for heading in ("service", "partition", "epoch", "next", "lag", "unannounced", "records", "quarantined", "since", "owner"):
-        table.add_column(heading, no_wrap=True)
+    names = ("epoch", "next_offset", "lag", "unannounced", "records", "quarantined")
+    typer.echo(f"{'service':14}{'partition':28}" + "".join(f"{name:>12}" for name in names) + "  since, owner")
     for line in lines:
-        names = ("epoch", "next_offset", "lag", "unannounced", "records", "quarantined", "updated_at", "owner")
-        table.add_row(line["service"], f"{line['topic']}/{line['partition']}", *(str(line[name]) for name in names))
-    Console().print(table)
+        place = f"{line['topic']}/{line['partition']}"
+        numbers = "".join(f"{line[name]:>12}" for name in names)
+        typer.echo(f"{line['service']:14}{place:28}{numbers}  {line['updated_at']}, {line['owner'] or 'nobody'}")
 
 
 @app.command()
