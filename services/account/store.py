@@ -68,14 +68,20 @@ _OPEN_ACCOUNTS = """
     order by m.member_id
     on conflict do nothing
 """
+# Each look-up goes by the key (``offset 0``): with ``= any`` Postgres would read the whole table for a large batch.
 _BALANCES = """
     with locked as (
-        select member_id, balance from account.balance
-        where member_id = any($1::text[]) order by member_id for update
+        select b.member_id, b.balance from (select m from unnest($1::text[]) as m order by m) as asked
+        cross join lateral (select member_id, balance from account.balance where member_id = m for update) as b
     )
     select member_id, balance from locked
     union all
-    select member_id, balance from account.balance where member_id = any($2::text[])
+    select b.member_id, b.balance from unnest($2::text[]) as m
+    cross join lateral (select member_id, balance from account.balance where member_id = m offset 0) as b
+"""
+_CLOSED = """
+    select b.member_id from unnest($1::text[]) as m
+    cross join lateral (select member_id, closed from account.balance where member_id = m offset 0) as b where b.closed
 """
 _MOVE = """
     update account.balance b set balance = b.balance + m.amount, version = b.version + 1
@@ -106,7 +112,7 @@ class PostgresStore:
         """Which of these members' accounts are closed."""
         if not members:
             return set()
-        rows = await tx.fetch("select member_id from account.balance where member_id = any($1::text[]) and closed", list(members))
+        rows = await tx.fetch(_CLOSED, list(members))
         return {row[0] for row in rows}
 
     async def journal_ids(self, tx: Tx, count: int) -> Iterator[int]:
