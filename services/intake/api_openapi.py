@@ -182,7 +182,7 @@ def _schemas() -> dict[str, Any]:
 
 
 def _anything(_type: type) -> dict[str, Any]:
-    return {}
+    return {"description": "any value"}
 
 
 def _describe(field: str, shape: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -55,9 +56,16 @@ def send(
     rate: Annotated[float | None, typer.Option(min=0.1, help="Submissions a second; as fast as it goes unless given.")] = None,
     *,
     wait: Annotated[bool, typer.Option("--wait", help="Until every record has its outcome.")] = False,
+    http: Annotated[
+        str | None, typer.Option(metavar="URL", help="Through the counter, with the institution's $GONGJI_KEY.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="With --http: print every answer.")] = False,
 ) -> None:
     """Stream feeds into intake, register lines applied by every consumer before the claims after them."""
     began = time.monotonic()
+    if http is not None:
+        _send_over_http(http, files, began, show=as_json)
+        return
     sent = asyncio.run(_send(files, rate=rate, wait=wait))
     for place, what in sent.faults[:_FAULTS_SHOWN]:
         _say(f"{place}: {what}")
@@ -65,6 +73,23 @@ def send(
         _say(f"and {len(sent.faults) - _FAULTS_SHOWN} more lines that cannot be taken")
     _say(f"sent {sent.register} register lines, {sent.submitted} submissions in {time.monotonic() - began:.1f} s")
     if sent.too_large:
+        raise typer.Exit(1)
+
+
+def _send_over_http(url: str, files: Sequence[Path], began: float, *, show: bool) -> None:
+    from services.ops.feed_http import send_over_http  # noqa: PLC0415 - the client takes a fifth of a second to import
+
+    key = os.environ.get("GONGJI_KEY")
+    if not key:
+        raise UsageError("--http needs the institution's key in GONGJI_KEY (gongji institution key create)")
+    with ExitStack() as opened:
+        streams = [(str(path), _open(path, opened)) for path in files]
+        answered = asyncio.run(send_over_http(url, key, _lines(streams), show=show))
+    for place, what in answered.faults[:_FAULTS_SHOWN]:
+        _say(f"{place}: {what}")
+    _say(f"{answered.outcomes} outcomes, {answered.rejected} of them rejections, in {time.monotonic() - began:.1f} s")
+    if answered.faults:
+        _say(f"{len(answered.faults)} lines were not taken")
         raise typer.Exit(1)
 
 
