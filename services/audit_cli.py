@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from services.audit_grounds import GROUNDS
+from services.ops.audit.accounts import ACCOUNTS
 from services.ops.audit.report import as_json as report_as_json
 from services.ops.audit.report import show
 from services.ops.audit.run import audit as run_audit
@@ -23,7 +24,7 @@ def audit(
     ] = None,
 ) -> None:
     """Check every invariant of the books on what is stored; exit 1 on any breach."""
-    report = asyncio.run(run_audit(Settings.load(), (GROUNDS,), topics=topics))
+    report = asyncio.run(run_audit(Settings.load(), (GROUNDS, ACCOUNTS), topics=topics))
     show(report, Console(stderr=True))
     if as_json:
         typer.echo(json.dumps(report_as_json(report), ensure_ascii=False))

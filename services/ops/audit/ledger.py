@@ -28,6 +28,7 @@ _BOOKED = f"""
         {_net("account", "'personal:' || o.member_id", grows="debit")},
         {_net("family_account", "'personal:' || nullif(o.family_payer, '')", grows="debit")},
         {_net("payable", "'payable:' || o.institution_id", grows="credit")},
+        {_net("late", "'closed_accounts:' || o.insured_region", grows="debit")},
         {_net("due_to", "'due_to:' || o.insured_region || ':' || o.care_region", grows="credit")},
         {_net("due_from", "'due_from:' || o.care_region || ':' || o.insured_region", grows="debit")},
         coalesce(sum(p.amount), 0) as gross
@@ -47,8 +48,11 @@ _OUTCOMES_BOOKED = Query(
     f"""
     select {_O} as key, 'the outcome says ' || {_PAID} || ' fen, its postings ' || b.gross || ' in all' as what
     from ({_BOOKED}) as b join account.outcome o using (institution_id, claim_no, kind, revision)
-    where (o.pooled, o.large_expense, o.civil_servant, o.veterans, o.account, o.family_account, {_PAID})
-            is distinct from (b.pooled, b.large_expense, b.civil_servant, b.veterans, b.account, b.family_account, b.payable)
+    where (o.pooled, o.large_expense, o.civil_servant, o.veterans, {_PAID})
+            is distinct from (b.pooled, b.large_expense, b.civil_servant, b.veterans, b.payable)
+        or o.account + o.family_account <> b.account + b.family_account + b.late
+        or (b.late = 0 and o.account <> b.account)
+        or (b.late <> 0 and o.kind <> 'reversal') -- what comes back to an account that is closed goes to clearing
         or b.gross <> abs({_PAID}) * case when {_REMOTE} then 2 else 1 end
         or ({_REMOTE} and (b.due_to, b.due_from) is distinct from ({_PAID}, {_PAID}))
     """,
@@ -203,7 +207,10 @@ _MIRRORED = Query(
     ), sides as (
         select x.journal_id, x.corrects, p.debit as account, p.amount from pairs x join account.posting p on p.journal_id = x.id
         union all
-        select x.journal_id, x.corrects, p.credit, -p.amount from pairs x join account.posting p on p.journal_id = x.id
+        -- What a closed account does not take back stands for that account: the line of the journal corrected names it.
+        select x.journal_id, x.corrects, coalesce(q.debit, p.credit), -p.amount
+        from pairs x join account.posting p on p.journal_id = x.id
+        left join account.posting q on p.credit like 'closed_accounts:%' and q.journal_id = x.corrects and q.line = p.line
     )
     select j.issuer || '/' || j.number || ' ' || j.kind as key,
         'journal ' || s.journal_id || ' and ' || s.corrects || ' leave ' || sum(s.amount) || ' fen on ' || s.account as what

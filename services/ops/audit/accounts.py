@@ -1,0 +1,149 @@
+"""I1, I4 and I19 on personal accounts: months are credited once, sheets are what was posted, closed accounts stay closed."""
+
+from services.ops.audit.check import Check, Query, family
+
+_SHEETS = Query(
+    Check(
+        "I1",
+        "crediting_equals_postings",
+        "每笔月划入等于其分录",
+        "what each sheet of monthly credits gives a member (and what he owes back) is what was posted",
+        ("account.crediting", "account.posting"),
+    ),
+    """
+    with sheet as (
+        select p.* from account.posting p join account.journal j using (journal_id) where j.kind = 'crediting'
+    ), credited as (
+        select journal_id, member_id, sum(amount + recoverable + interest) as moved, sum(recoverable) as recoverable
+        from account.crediting group by 1, 2
+    ), sides as (
+        select journal_id, substr(credit, 10) as member_id, amount as moved, 0 as recoverable
+        from sheet where credit like 'personal:%'
+        union all
+        select journal_id, substr(debit, 10), -amount, 0 from sheet where debit like 'personal:%'
+        union all
+        select journal_id, substr(debit, 13), 0, amount from sheet where debit like 'recoverable:%'
+    ), posted as (
+        select journal_id, member_id, sum(moved) as moved, sum(recoverable) as recoverable from sides group by 1, 2
+    )
+    select 'journal ' || coalesce(c.journal_id, p.journal_id) || ' ' || coalesce(c.member_id, p.member_id) as key,
+        'credited ' || coalesce(c.moved, 0) || ' fen (' || coalesce(c.recoverable, 0) || ' to be had back), posted '
+        || coalesce(p.moved, 0) || ' (' || coalesce(p.recoverable, 0) || ')' as what
+    from credited c full join posted p using (journal_id, member_id)
+    where (coalesce(c.moved, 0), coalesce(c.recoverable, 0))
+        is distinct from (coalesce(p.moved, 0), coalesce(p.recoverable, 0))
+    """,
+)
+
+_ONCE = Query(
+    Check(
+        "I4",
+        "months_are_credited_once",
+        "每人每月只划入一次",
+        "a member's month has one monthly credit, of the run of that month and region",
+        ("account.crediting", "account.credit_run"),
+    ),
+    """
+    select c.member_id || ' ' || c.region || ' ' || c.month as key,
+        case when r.run_id is null then 'credited by run ' || c.run_id || ', which nobody commanded'
+            when r.region <> c.region or c.month not between r.first_month and r.last_month
+                then 'credited by run ' || c.run_id || ' of ' || r.region || ' ' || r.first_month
+            else 'its monthly credit comes after another credit of the month' end as what
+    from account.crediting c left join account.credit_run r using (run_id)
+    where r.run_id is null or r.region <> c.region or c.month not between r.first_month and r.last_month
+        or (r.kind = 'monthly' and exists (
+            select from account.crediting o join account.credit_run s using (run_id)
+            where (o.member_id, o.region, o.month) = (c.member_id, c.region, c.month) and o.run_id <> c.run_id
+                and (s.kind = 'monthly' or o.journal_id < c.journal_id)))
+    """,
+)
+
+_CLOSED = Query(
+    Check(
+        "I1",
+        "closed_accounts_stay_closed",
+        "已销户账户无余额、无后续分录",
+        "a closed account is empty, its balance went where the closing says, and nothing was booked to it afterwards",
+        ("account.closing", "account.balance", "account.posting"),
+    ),
+    """
+    select coalesce(c.member_id, b.member_id) as key,
+        case when c.member_id is null then 'closed, and no closing says why'
+            when b.member_id is null or not b.closed then 'its closing is booked, and it is open'
+            else 'closed with ' || b.balance || ' fen' end as what
+    from account.closing c full join (select * from account.balance where closed) b using (member_id)
+    where c.member_id is null or b.member_id is null or b.balance <> 0
+    union all
+    select c.member_id, 'its closing moves ' || c.amount || ' fen, its postings ' || coalesce(sum(p.amount), 0)
+    from account.closing c left join account.posting p on p.journal_id = c.journal_id
+        and p.debit = 'personal:' || c.member_id and p.credit = c.disposal || ':' || c.region
+    group by c.member_id, c.amount having c.amount <> coalesce(sum(p.amount), 0)
+    union all
+    select c.member_id, 'journal ' || s.journal_id || ' is booked to it after its closing'
+    from account.closing c join (
+        select debit as account, journal_id from account.posting where debit like 'personal:%'
+        union all select credit, journal_id from account.posting where credit like 'personal:%'
+    ) as s on s.account = 'personal:' || c.member_id and s.journal_id > c.journal_id
+    """,
+)
+
+_WORKLIST = Query(
+    Check(
+        "I1",
+        "worklist_is_complete",
+        "待处理清单与分录一致",
+        "what came back to closed accounts, and what is to be had back, is on the work list, fen for fen",
+        ("account.worklist", "account.posting"),
+    ),
+    """
+    with posted as (
+        select journal_id, line, amount, 'late_reversal' as kind, substr(credit, 17) as whose from account.posting
+        where credit like 'closed_accounts:%'
+        union all
+        select journal_id, line, amount, 'overcredited', substr(debit, 13) from account.posting where debit like 'recoverable:%'
+    )
+    select 'journal ' || coalesce(p.journal_id, w.journal_id) || ' line ' || coalesce(p.line, w.line) as key,
+        'posted ' || coalesce(p.amount, 0) || ' fen, on the work list ' || coalesce(w.amount, 0) as what
+    from posted p full join account.worklist w using (journal_id, line)
+    where (p.amount, p.kind, p.whose) is distinct from
+        (w.amount, w.kind, case w.kind when 'late_reversal' then w.region else w.member_id end)
+    """,
+)
+
+_OWNED = Query(
+    Check(
+        "I1",
+        "sheets_and_closings_have_their_rows",
+        "每张划入、销户凭证有其记录",
+        "every journal of crediting or closing belongs to its rows",
+        ("account.journal", "account.crediting", "account.closing"),
+    ),
+    """
+    select j.issuer || '/' || j.number || ' ' || j.kind as key, 'journal ' || j.journal_id || ' belongs to nothing' as what
+    from account.journal j
+    where (j.kind = 'crediting' and not exists (select from account.crediting c where c.journal_id = j.journal_id))
+        or (j.kind = 'closing' and not exists (select from account.closing c where c.journal_id = j.journal_id))
+    """,
+)
+
+_COMMANDED = Query(
+    Check(
+        "I19",
+        "accounts_are_credited_and_closed_by_command",
+        "划入与销户均有操作记录",
+        "who and why is in the log for every run of credits and every closing",
+        ("account.credit_run", "account.closing", "runtime.command_log"),
+    ),
+    """
+    select 'run ' || r.run_id as key, 'no command of an operator says so' as what from account.credit_run r
+    where not exists (
+        select from runtime.command_log c where c.after->'run' = to_jsonb(r.run_id) and c.reason <> '' and c.who <> ''
+            and c.command = case r.kind when 'monthly' then 'account credit' else 'account trueup' end)
+    union all
+    select 'closing ' || k.member_id, 'no command of an operator says so' from account.closing k
+    where not exists (
+        select from runtime.command_log c where c.command = 'account close' and c.after->'member_id' = to_jsonb(k.member_id))
+    """,
+)
+
+ACCOUNTS = family(_SHEETS, _ONCE, _CLOSED, _WORKLIST, _OWNED, _COMMANDED)
