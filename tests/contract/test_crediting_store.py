@@ -1,0 +1,126 @@
+"""Both stores of crediting and closing keep the same books; the tables refuse what must never be."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+from account_books import HOME, claim, credit, reversal
+from crediting_books import MONTH, CreditBooks, piece
+
+from services.account.crediting import Booked
+from services.account.crediting_memory import MemoryCreditingStore
+from services.account.crediting_store import PostgresCreditingStore
+from services.account.ledger import Posting
+from shared.errors import Stop
+
+SQL = [Path(__file__).parents[2] / "deploy/migrations/sql" / name for name in ("0001_account.sql", "0002_crediting.sql")]
+
+
+@pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.servers)])
+async def books(request: pytest.FixtureRequest) -> AsyncIterator[CreditBooks]:
+    if request.param == "memory":
+        yield CreditBooks(MemoryCreditingStore())
+        return
+    connection = await _tables(request.getfixturevalue("fresh_database"))
+    yield CreditBooks(PostgresCreditingStore(), tx=connection)
+    await connection.close()
+
+
+async def _tables(dsn: str) -> asyncpg.Connection:
+    connection = await asyncpg.connect(dsn)
+    for file in SQL:
+        await connection.execute(file.read_text())
+    return connection
+
+
+async def test_what_months_have_is_remembered_by_member_region_and_month(books: CreditBooks) -> None:
+    await books.run(piece(1, ("M1", 8_000), ("M2", 100)), piece(2, ("M1", 7_000, "2023-06")))
+    await books.run(piece(5, ("M1", 8_644), kind="true_up", source="pooled"))
+    keys = {("M1", HOME, MONTH), ("M1", HOME, "2023-06"), ("M2", HOME, MONTH), ("M2", HOME, "2023-06"), ("M1", "440800", MONTH)}
+    assert await books.credit_store.booked(books.tx, keys) == {
+        ("M1", HOME, MONTH): Booked(8_644, 5, "pooled"),
+        ("M1", HOME, "2023-06"): Booked(7_000, 2, "contributions"),
+        ("M2", HOME, MONTH): Booked(100, 1, "contributions"),
+    }
+    assert await books.credit_store.booked(books.tx, ()) == {}
+    assert [await books.balance(member) for member in ("M1", "M2")] == [15_644, 100]
+
+
+async def test_the_same_history_gives_the_same_postings(books: CreditBooks) -> None:
+    await books.add(credit("K1", 100_000))
+    await books.run(piece(1, ("M1", 8_000), ("M2", 50), interest_ppm=12_000), piece(1, ("M1", 8_000)))
+    await books.settle(claim("C1", total=107_500))
+    await books.run(piece(2, ("M1", 7_000), ("M2", 60), kind="true_up"))
+    assert await books.postings() == [
+        Posting("contributions", "personal:M1", 100_000),
+        Posting("contributions", "personal:M1", 8_000),
+        Posting(f"interest:{HOME}", "personal:M1", 100),
+        Posting("contributions", "personal:M2", 50),
+        Posting("personal:M1", "payable:I1", 107_500),
+        Posting("personal:M1", "contributions", 600),
+        Posting("recoverable:M1", "contributions", 400),
+        Posting("contributions", "personal:M2", 10),
+    ]
+    assert [await books.balance(member) for member in ("M1", "M2")] == [0, 60]
+
+
+async def test_an_account_is_closed_once_and_takes_nothing_back(books: CreditBooks) -> None:
+    await books.add(credit("K1", 4_000))
+    await books.settle(claim("C1", total=1_000))
+    await books.close("M1", "moved_out_of_province", "transferred")
+    assert await books.credit_store.closed(books.tx, {"M1", "M2"}) == {"M1"}
+    with pytest.raises(Stop):
+        await books.close("M1")
+    assert await books.run(piece(1, ("M1", 8_000))) == [None]
+    await books.settle(reversal("C1", total=1_000))
+    assert await books.balance("M1") == 0
+    assert (await books.postings())[-2:] == [
+        Posting("personal:M1", f"transferred:{HOME}", 3_000),
+        Posting("payable:I1", f"closed_accounts:{HOME}", 1_000),
+    ]
+
+
+_RUN = "insert into account.credit_run (kind, region, first_month, last_month, figures, who, reason) values "
+_MAY = "('monthly', '130900', '2023-05', '2023-05', '{}', 'w', 'r')"
+_ROW = "insert into account.crediting values ('M9', '130900', '2023-05', 1, 1, "
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize(
+    ("statement", "constraint"),
+    [
+        ("update account.crediting set amount = amount + 1", "append-only"),
+        ("delete from account.closing", "append-only"),
+        ("insert into account.crediting select * from account.crediting", "crediting_key"),
+        ("update account.balance set balance = 1 where closed", "balance_closed_is_empty"),
+        (f"{_RUN} {_MAY}, {_MAY}", "credit_run_once"),
+        (f"{_RUN} {_MAY}".replace("2023-05', '{", "2023-06', '{"), "credit_run_monthly"),
+        (f"{_ROW} 0, 0, 0, null, 'pooled', 'a', 1, 1)", "crediting_says_something"),
+        (f"{_ROW} -5, 6, 0, null, 'pooled', 'a', 1, 1)", "crediting_recoverable"),
+        (f"{_ROW} 5, 0, 0, null, 'nobody', 'a', 1, 1)", "crediting_source"),
+        ("insert into account.journal select 99, issuer, number, 'gift', revision, part from account.journal", "journal_kind"),
+    ],
+)
+async def test_the_tables_refuse_what_must_never_be(fresh_database: str, statement: str, constraint: str) -> None:
+    connection = await _tables(fresh_database)
+    books = CreditBooks(PostgresCreditingStore(), tx=connection)
+    await books.run(piece(1, ("M1", 8_000)))
+    await books.close("M1")
+    with pytest.raises(asyncpg.IntegrityConstraintViolationError, match=constraint):
+        await connection.execute(statement)
+    await connection.close()
+
+
+@pytest.mark.servers
+async def test_a_piece_takes_the_same_number_of_statements_however_many_members_it_has(fresh_database: str) -> None:
+    connection = await _tables(fresh_database)
+    books = CreditBooks(PostgresCreditingStore(), tx=connection)
+    counts = []
+    for run, size in ((1, 1), (2, 1), (3, 400)):  # the first also asks for the types of columns
+        asked: list[str] = []
+        with connection.query_logger(lambda record, asked=asked: asked.append(record.query)):
+            await books.run(piece(run, *[(f"M{n}", 100 + n, f"2023-0{run}") for n in range(size)]))
+        counts.append(len(asked))
+    assert counts[1] == counts[2] <= 9
+    await connection.close()
