@@ -1,4 +1,4 @@
-"""``gongji audit``: every invariant of the books, checked on what is stored; the checks of ops and those that need the engine."""
+"""``gongji audit``: every invariant of the books: the checks of ops, and those that need a service's own code."""
 
 import asyncio
 import json
@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from services.audit_grounds import GROUNDS
-from services.ops.audit.accounts import ACCOUNTS
+from services.audit_seal import SEAL
 from services.ops.audit.report import as_json as report_as_json
 from services.ops.audit.report import show
 from services.ops.audit.run import audit as run_audit
@@ -24,7 +24,7 @@ def audit(
     ] = None,
 ) -> None:
     """Check every invariant of the books on what is stored; exit 1 on any breach."""
-    report = asyncio.run(run_audit(Settings.load(), (GROUNDS, ACCOUNTS), topics=topics))
+    report = asyncio.run(run_audit(Settings.load(), (GROUNDS, SEAL), topics=topics))
     show(report, Console(stderr=True))
     if as_json:
         typer.echo(json.dumps(report_as_json(report), ensure_ascii=False))

@@ -10,7 +10,10 @@ import asyncpg
 
 from services.ops.audit.view import View
 
-UNREADABLE = (asyncpg.DataError, asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError)  # what stored rows can cause
+# What rows, tables and grants can cause, whatever state somebody left them in: a breach, not a crash.
+UNREADABLE = (
+    asyncpg.DataError, asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.InsufficientPrivilegeError
+)  # fmt: skip
 SHOWN = 20  # breaches listed; all are counted
 
 

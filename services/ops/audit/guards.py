@@ -4,14 +4,20 @@
 from services.ops.audit.check import Check, Query, family
 
 _SCHEMAS = "'runtime', 'intake', 'eligibility', 'adjudication', 'account', 'crossregion'"
-_APPEND_ONLY = "('account.journal'), ('account.posting')"
+_APPEND_ONLY = ", ".join(
+    f"('account.{name}')"
+    for name in (
+        *("journal", "posting", "crediting", "closing", "block", "day_root", "day_root_announced"),
+        *("payment_run", "payment_item", "payment", "retention_release"),
+    )
+)
 
 _TRIGGERS = Query(
     Check(
         "I9",
         "append_only_is_guarded",
-        "凭证与分录只增不改",
-        "journals and postings cannot be changed: the trigger is there and on, and nobody but the owner is allowed to",
+        "凭证、分录、封存与拨付只增不改",
+        "what is booked, sealed or paid cannot be changed: the trigger is on, and nobody but the owner is allowed to",
         (),
     ),
     f"""
