@@ -11,8 +11,10 @@ import typer
 from deploy.local.cli import app as servers_app
 from services import serve as serving
 from services.account.cli import app as account_app
+from services.account.fund_cli import app as fund_app
 from services.account.ledger_cli import app as ledger_app
 from services.audit_cli import audit
+from services.bench.cli import bench
 from services.crossregion.cli import app as clearing_app
 from services.demo.cli import demo
 from services.explain_cli import explain
@@ -37,6 +39,7 @@ app.add_typer(servers_app, name="servers")
 app.add_typer(feed_app, name="feed")
 app.add_typer(clearing_app, name="clearing")
 app.add_typer(account_app, name="account")
+app.add_typer(fund_app, name="fund")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(institution_app, name="institution")
 app.add_typer(policy_app, name="policy")
@@ -48,6 +51,7 @@ claim_app.command("explain")(explain)
 app.add_typer(claim_app, name="claim")
 app.command()(demo)
 app.command()(audit)
+app.command()(bench)
 app.command()(replay)
 
 

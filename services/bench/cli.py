@@ -1,0 +1,64 @@
+"""``gongji bench``: runs the benchmark and prints its figures; with ``--json`` as one object on stdout."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from services.bench.run import Asked, run
+from shared.runtime.settings import home_directory
+
+
+def bench(
+    rate: Annotated[float, typer.Option(min=1, help="Submissions a second of the steady load.")] = 1_600,
+    minutes: Annotated[float, typer.Option(min=0.05, help="How long the steady load lasts.")] = 1.0,
+    backlog: Annotated[int, typer.Option(min=1_000, help="Submissions of the drain.")] = 40_000,
+    members: Annotated[int, typer.Option(min=100, help="Members in the register.")] = 20_000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the made-up day.")] = 1,
+    *,
+    floors: Annotated[bool, typer.Option("--floors/--no-floors", help="Also run the two floors.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    report: Annotated[Path | None, typer.Option(help="Write the figures as Markdown here, too.")] = None,
+) -> None:
+    """Measure steady load, latency and drain on real servers of its own; no figure where the audit does not pass."""
+    console = Console(stderr=True, highlight=False)
+    result = run(Asked(rate, minutes, backlog, members, seed, floors), home_directory() / "bench", console.print)
+    _show(console, result)
+    if as_json:
+        typer.echo(json.dumps(result, ensure_ascii=False))
+    if report is not None:
+        report.parent.mkdir(parents=True, exist_ok=True)
+        report.write_text(markdown(result), encoding="utf-8")
+
+
+def _rows(result: dict[str, Any]) -> list[tuple[str, str]]:
+    rows = [(name, str(result[name])) for name in _FIGURES if name in result]
+    rows += [(f"cpu µs a claim: {name}", str(value)) for name, value in result["cpu_us"].items()]
+    rows.append(("cpu µs a claim: all", str(round(sum(result["cpu_us"].values()), 1))))
+    rows += [(f"machine: {name}", str(value)) for name, value in result["machine"].items()]
+    rows += [(f"calibrate ms: {name}", str(value)) for name, value in result["calibrate_ms"].items()]
+    return rows
+
+
+_FIGURES = (
+    "steady_rate", "p50_ms", "p95_ms", "p99_ms", "p99_9_ms", "drain_rate", "canned_rate", "pipes_rate", "ratio_canned",
+    "ratio_pipes", "transactions_per_claim", "wal_bytes_per_claim", "audit_ok",
+)  # fmt: skip
+
+
+def _show(console: Console, result: dict[str, Any]) -> None:
+    table = Table("figure", "value", box=None)
+    for row in _rows(result):
+        table.add_row(*row)
+    console.print(table)
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The figures as a page."""
+    asked = ", ".join(f"{name} {value}" for name, value in result["asked"].items())
+    lines = ["# Benchmark", "", f"Asked: {asked}.", "", "| figure | value |", "|---|---|"]
+    lines += [f"| {name} | {value} |" for name, value in _rows(result)]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,170 @@
+"""A stage for one run: servers of its own, erased afterwards; the services as processes; what each has used of the machine."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from deploy.local import servers as local
+from services.bench import figures, load
+from services.bench.load import Prepared
+from services.ops.barrier import Barrier
+from services.ops.send import Feeder, Sending
+from services.pipeline import SERVICES
+from shared.errors import Stop
+from shared.events import REJECTED, SETTLED, SUBMITTED
+from shared.runtime.database import Database
+from shared.runtime.settings import Settings
+from shared.runtime.topics import declared
+
+_READY_SECONDS = 90.0
+
+
+@dataclass
+class Stage:
+    """Real servers with nothing in them yet, and how to put services on them."""
+
+    home: Path
+    settings: Settings
+    addresses: local.Addresses
+    module: tuple[str, ...] = ("services", "serve")
+    workers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    @property
+    def partitions(self) -> dict[str, int]:
+        """Partitions by topic."""
+        return {name: topic.partitions for name, topic in declared(self.settings.partitions).items()}
+
+    def start(self) -> None:
+        """Starts every service and returns when all are ready. Raises Stop."""
+        for name in SERVICES:
+            log = self.home / f"{name}.log"
+            with log.open("ab") as output:
+                command = (sys.executable, "-m", *self.module, name)
+                self.workers[name] = subprocess.Popen(command, env=self.environment, stdout=output, stderr=output)  # noqa: S603
+        asyncio.run(self._ready())
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a process on this stage needs to know."""
+        return os.environ | {"GONGJI_HOME": str(self.home), "GONGJI_HTTP": "127.0.0.1:0", "GONGJI_LOG_LEVEL": "WARNING"}
+
+    async def _ready(self) -> None:
+        async with asyncio.timeout(_READY_SECONDS):
+            while not all(b" ready (" in (self.home / f"{name}.log").read_bytes() for name in SERVICES):
+                dead = [name for name, worker in self.workers.items() if worker.poll() is not None]
+                if dead:
+                    raise Stop(f"{dead[0]} ended while starting; see {self.home / dead[0]}.log")
+                await asyncio.sleep(0.1)
+
+    def stop(self) -> None:
+        """Lets every service finish and end."""
+        for worker in self.workers.values():
+            worker.terminate()
+        for worker in self.workers.values():
+            worker.wait()
+        for name in SERVICES:
+            (self.home / f"{name}.log").unlink(missing_ok=True)
+        self.workers.clear()
+
+    async def register(self, lines: Sequence[dict[str, Any]]) -> None:
+        """Sends the register and waits until every consumer has it."""
+        async with self._barrier() as (feeder, barrier):
+            sending = Sending(feeder, barrier, rate=None, advance=lambda _: None)
+            await sending.run(
+                (("register", number, msgspec.json.encode(line)) for number, line in enumerate(lines, 1)), wait=False
+            )
+
+    async def drained(self) -> None:
+        """Until everything submitted is answered."""
+        async with self._barrier() as (feeder, barrier):
+            await barrier.answered(await feeder.ends_of([SUBMITTED]))
+
+    def _barrier(self) -> "_Barriers":
+        return _Barriers(self)
+
+    async def generate(self, records: Sequence[Prepared], rate: float) -> float:
+        """Runs the generator to its end. Returns when record 0 was due (Unix seconds)."""
+        file = self.home / "records"
+        load.write(file, records)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "services.bench.load", self.settings.kafka, str(file), str(rate), stdout=subprocess.PIPE
+        )
+        said, _ = await process.communicate()
+        if process.returncode:
+            raise Stop(f"the load generator ended with {process.returncode}")
+        return float(said)
+
+    async def outcomes(self) -> list[figures.Seen]:
+        """Everything on the outcome topics."""
+        return await figures.messages(self.settings.kafka, (SETTLED, REJECTED), self.settings.partitions)
+
+    def cpu(self) -> dict[str, float]:
+        """Processor seconds by process so far."""
+        roots = {name: worker.pid for name, worker in self.workers.items()} | self.addresses.pids
+        return figures.cpu_seconds(roots)
+
+    async def database(self) -> dict[str, int]:
+        """Transactions committed and bytes of WAL written so far."""
+        connection = await asyncpg.connect(self.settings.postgres)
+        try:
+            row = await connection.fetchrow(
+                "select xact_commit, pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint as wal "
+                "from pg_stat_database where datname = current_database()"
+            )
+            assert row is not None
+            return {"transactions": row["xact_commit"], "wal_bytes": row["wal"]}
+        finally:
+            await connection.close()
+
+    def audit_ok(self) -> bool:
+        """Whether ``gongji audit`` finds the books clean."""
+        command = (sys.executable, "-m", "services", "audit", "--json")
+        return subprocess.run(command, env=self.environment, capture_output=True, check=False).returncode == 0  # noqa: S603
+
+
+class _Barriers:
+    """A feeder with a barrier, opened and closed together."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._database = Database(stage.settings.postgres, role="gongji_ops", name="gongji-bench")
+        self._feeder = Feeder(stage.settings.kafka, stage.partitions)
+
+    async def __aenter__(self) -> tuple[Feeder, Barrier]:
+        await self._feeder.__aenter__()
+        return self._feeder, Barrier(self._database, self._feeder.ends_of, lambda _: None)
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._feeder.__aexit__()
+        await self._database.close()
+
+
+@contextmanager
+def stage(home: Path, module: tuple[str, ...] = ("services", "serve")) -> Iterator[Stage]:
+    """Servers under a home that is erased at the end."""
+    home.mkdir(parents=True, exist_ok=True)
+    before = os.environ.get("GONGJI_HOME")
+    os.environ["GONGJI_HOME"] = str(home)
+    made: Stage | None = None
+    try:
+        addresses = local.up(home)
+        made = Stage(home, Settings.load(), addresses, module)
+        yield made
+    finally:
+        if made is not None:
+            made.stop()
+        local.erase(home)
+        shutil.rmtree(home, ignore_errors=True)
+        if before is None:
+            os.environ.pop("GONGJI_HOME")
+        else:
+            os.environ["GONGJI_HOME"] = before
