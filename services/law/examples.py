@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from services.law import account_examples
+from services.law import account_examples, payment_examples
 from services.replay import Replay, chunks, item_of
 from shared.errors import UsageError
 from shared.money import fen, yuan
@@ -27,7 +27,7 @@ _UNQUALIFIED = ("ordinary", "day_surgery", "maternity")  # benefits that nobody 
 
 
 class Example(NamedTuple):
-    """One example of a file. ``articles``: those it shows at work. Claims, or monthly credits, or ways of leaving."""
+    """One example of a file. ``articles``: those it shows at work. Claims, or what else is worked out."""
 
     file: str
     region: str
@@ -39,6 +39,7 @@ class Example(NamedTuple):
     since: date = _EVER_DAY  # from when the parameters are given
     credits: tuple[Given, ...] = ()
     leavings: tuple[Given, ...] = ()
+    payments: tuple[Given, ...] = ()
 
 
 def read_examples(directory: Path) -> list[Example]:
@@ -48,9 +49,9 @@ def read_examples(directory: Path) -> list[Example]:
         data = read_yaml(file.read_bytes(), file.name)
         try:
             for one in data["examples"]:
-                credits_, leavings = tuple(one.get("credits", ())), tuple(one.get("leavings", ()))
-                claims = () if credits_ or leavings else tuple(one["claims"])
-                parts = (one.get("given", {}), claims, one.get("parameters", {}), one.get("from", _EVER_DAY), credits_, leavings)
+                others = [tuple(one.get(name, ())) for name in ("credits", "leavings", "payments")]
+                claims = () if any(others) else tuple(one["claims"])
+                parts = (one.get("given", {}), claims, one.get("parameters", {}), one.get("from", _EVER_DAY), *others)
                 found.append(Example(file.stem, data["region"], one["name"], tuple(one["articles"]), *parts))
         except (KeyError, TypeError) as error:
             raise UsageError(f"{file.name}: not a table of examples: {error!r}; see policies/README.md") from error
@@ -84,10 +85,13 @@ async def run(example: Example, policies: Policies) -> list[str]:
 
 
 def _account(example: Example, policies: Policies) -> list[str]:
-    worked_out = [("credit", line, account_examples.credited(line, example.region, policies)) for line in example.credits]
+    worked_out: list[tuple[str, Given, Any]] = [
+        ("credit", line, account_examples.credited(line, example.region, policies)) for line in example.credits
+    ]
     worked_out += [("leaving", line, account_examples.left(line, example.region, policies)) for line in example.leavings]
+    worked_out += [("payment", line, payment_examples.paid(line, example.region, policies)) for line in example.payments]
     differences = [f"{what} {line} is {came}" for what, line, came in worked_out if came != line["expect"]]
-    cited = account_examples.cited(example.region, policies)
+    cited = account_examples.cited(example.region, policies) | payment_examples.cited(example.region, policies)
     return differences + [f"{article} is not applied" for article in example.articles if article not in cited]
 
 

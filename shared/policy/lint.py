@@ -6,6 +6,7 @@ Every fault is named with its file, its place, and how to mend it; a wrong pack 
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from decimal import Decimal
+from itertools import chain
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -78,7 +79,8 @@ def parameters_needed(pack: Pack) -> dict[str, Unit]:
     """The parameters a pack asks the operator for, with their units. ``{benefit}`` stands for any coded benefit."""
     needed: dict[str, Unit] = {}
     for version in pack.versions:
-        for path, cited in (*cited_in(version.benefits, ""), *cited_in(version.account, "")):
+        sections = (version.benefits, version.account, version.payment)
+        for path, cited in chain.from_iterable(cited_in(section, "") for section in sections):
             if isinstance(cited, Figure) and cited.needs is not None:
                 benefit = path.split(".")[1]
                 called = f"{benefit}:CODE" if benefit in _CODED else benefit

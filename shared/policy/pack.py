@@ -9,6 +9,7 @@ from shared.policy.account import Account
 from shared.policy.benefits import Benefits
 from shared.policy.coverage import Coverage
 from shared.policy.figure import Interpretation, Strict
+from shared.policy.payment import Payment
 
 Region = Annotated[str, StringConstraints(pattern=r"^[0-9]{6}$")]
 
@@ -50,6 +51,7 @@ class PackVersion(Strict):
     coverage: Coverage
     benefits: Benefits
     account: Account
+    payment: Payment | None = None
 
 
 class Pack(Strict):

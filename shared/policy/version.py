@@ -11,6 +11,7 @@ from shared.policy.benefits import Benefits
 from shared.policy.coverage import Coverage
 from shared.policy.pack import Pack, PackVersion
 from shared.policy.parameters import Figures, Given
+from shared.policy.payment import Payment
 
 
 class Version:
@@ -23,6 +24,7 @@ class Version:
         self.coverage: Coverage = rules.coverage
         self.benefits: Benefits = rules.benefits
         self.account: Account = rules.account
+        self.payment: Payment | None = rules.payment
         self.figures = figures
         self.content = _canonical(region, rules, figures)
         """Canonical JSON of all of it: what is stored under the hash, and what ``restore`` reads."""

@@ -1,12 +1,14 @@
 """Which journal a decision gives, at home and in another region."""
 
 import re
+from decimal import Decimal
 
 import pytest
 
-from services.account import journals
+from services.account import journals, payment
 from services.account.journals import CHART, Place, settlement
 from services.account.ledger import Posting, balances
+from services.account.payment import Paid, Released
 
 HOME, AWAY = "130900", "440800"
 FUNDS = (4_000, 300, 20, 1)
@@ -50,6 +52,11 @@ def test_a_credit_comes_from_contributions_and_nothing_gives_no_posting() -> Non
 def test_every_account_that_is_booked_stands_in_the_chart() -> None:
     patterns = [re.sub("<[a-z]+>", "[^:]+", row.pattern) for row in CHART]
     booked = [*AT_HOME, *settlement(Place(HOME, AWAY, "I1"), FUNDS, [("M1", 1)]), *journals.credit("M1", 1)]
+    booked += payment.payment(HOME, Paid("I1", 90, 100, 95, 5, 0, 0))
+    booked += payment.releasing(HOME, Released("I1", 5, Decimal(60), 3, 2))
+    booked += [one for disposal in ("transferred", "paid_out", "heirs") for one in journals.closing("M1", HOME, disposal, 1)]
     names = {name for debit, credit, _ in booked for name in (debit, credit)}
+    names |= {journals.source(HOME, "pooled"), journals.source(HOME, "contributions"), journals.interest(HOME)}
+    names |= {journals.recoverable("M1"), journals.closed_accounts(HOME)}
     assert [name for name in names if not any(re.fullmatch(p, name) for p in patterns)] == []
     assert [p for p in patterns if not any(re.fullmatch(p, name) for name in names)] == []
