@@ -1,0 +1,299 @@
+"""The counter on the real servers and services: what a hospital's program gets, and what it cannot get."""
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncIterator, Iterator
+
+import aiohttp
+import pytest
+from counter_world import FRESH, INSTITUTIONS, MEMBERS, Line, World, claim, got, logged, posted, reversal, world
+from servers import LocalServers
+from yarl import URL
+
+from services.client import Refused
+from services.intake.api_openapi import document
+
+HERE, THERE = INSTITUTIONS
+FUNDS = ("pooled", "large_expense", "civil_servant", "veterans", "fund_total")
+
+
+@pytest.fixture(scope="module")
+def counter(private_servers: LocalServers) -> Iterator[World]:
+    with world(private_servers) as made:
+        yield made
+
+
+async def sent(lines: list[Line | bytes]) -> AsyncIterator[bytes]:
+    for line in lines:
+        yield line if isinstance(line, bytes) else json.dumps(line).encode()
+
+
+# -- one record, one answer -----------------------------------------------------------------------------------------
+
+
+def examples() -> Iterator[tuple[str, str, str | None]]:
+    """Method, place and body of each example of the description."""
+    for path, methods in document()["paths"].items():
+        for method, operation in methods.items():
+            place = path
+            for parameter in operation.get("parameters", ()):
+                place = place.replace(f"{{{parameter['name']}}}", parameter.get("example", ""))
+            contents = operation.get("requestBody", {}).get("content", {}).values()
+            body = next((content["example"] for content in contents), None)
+            yield method, place, body if isinstance(body, str) or body is None else json.dumps(body)
+
+
+async def test_the_examples_of_the_description_work_as_they_stand(counter: World) -> None:
+    async with counter.raw() as session:
+        for method, place, body in examples():
+            async with session.request(method, place, data=body, headers={"Prefer": "wait=30"}) as answer:
+                assert answer.status == 200, (place, await answer.text())
+
+
+async def test_a_claim_sent_again_gets_the_same_bytes(counter: World) -> None:
+    asked = claim()
+    async with counter.raw() as session:
+        answers = []
+        for _ in range(2):
+            async with session.post("/v1/claims", json=asked, headers={"Prefer": "wait=30"}) as answer:
+                assert answer.headers["Preference-Applied"] == "wait=30"
+                answers.append(await answer.read())
+        assert answers[0] == answers[1]
+        async with session.get(f"/v1/claims/{HERE}/{asked['claim_no']}") as answer:
+            assert await answer.read() == answers[0]
+
+
+async def test_two_at_once_get_equal_answers_and_one_effect(counter: World) -> None:
+    asked = claim(MEMBERS[1])
+    async with counter.raw() as one, counter.raw() as other:
+        (_, first), (_, second) = await asyncio.gather(
+            *(posted(via, "/v1/claims", asked, Prefer="wait=60") for via in (one, other))
+        )
+    assert first == second
+    rows = counter.deployment.rows("select count(*) from account.journal where number = %s", asked["claim_no"])
+    assert rows == [(1,)]
+
+
+async def test_two_contents_under_one_number_at_once_are_not_mixed_up(counter: World) -> None:
+    pairs = [(one := claim(MEMBERS[2], "310.00"), one | {"total": "320.00", "in_scope": "320.00"}) for _ in range(10)]
+    async with counter.raw() as session:
+        for pair in pairs:
+            answers = await asyncio.gather(*(posted(session, "/v1/claims", asked, Prefer="wait=60") for asked in pair))
+            assert sorted(status for status, _ in answers) == [200, 409]
+            for asked, (status, said) in zip(pair, answers, strict=True):
+                assert said["total"] == asked["total"] if status == 200 else said["code"] == "duplicate_conflict"
+
+
+async def test_a_reversal_carries_the_negatives_and_has_a_place_of_its_own(counter: World) -> None:
+    asked = claim(MEMBERS[3])
+    async with counter.client() as client:
+        settled = await client.settle(asked)
+        back = await client.settle(reversal(asked))
+        assert (back["outcome"], back["pooled"]) == ("reversed", f"-{settled['pooled']}")
+        assert await client.outcome(HERE, asked["claim_no"]) == settled
+        assert await client.outcome(HERE, asked["claim_no"], "reversal") == back
+
+
+async def test_a_lost_line_is_closed_by_its_reversal(counter: World) -> None:
+    lost = claim()
+    async with counter.client() as client:
+        assert await client.outcome(HERE, lost["claim_no"]) is None
+        assert (await client.settle(reversal(lost)))["reasons"][0]["code"] == "claim_not_found"
+        assert (await client.settle(lost))["reasons"][0]["code"] == "reversed_before_arrival"
+        assert (await client.outcome(HERE, lost["claim_no"]) or {})["outcome"] == "rejected"
+
+
+async def test_who_does_not_wait_is_told_where_to_ask(counter: World) -> None:
+    asked = claim(claim_no="N/0 甲")
+    async with counter.raw() as session:
+        async with session.post("/v1/claims", json=asked, headers={"Prefer": "wait=0"}) as answer:
+            assert answer.status == 202
+            place = answer.headers["Location"]
+        async with asyncio.timeout(60):
+            while (status := (await got(session, place))[0]) != 200:
+                assert status in {202, 404}
+                await asyncio.sleep(0.1)
+
+
+# -- trials ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_trial_is_what_settlement_then_pays_and_leaves_no_trace(counter: World) -> None:
+    chance = random.Random(5)
+    tables = ("intake.submission", "intake.outgoing", "adjudication.counter", "adjudication.decision", "account.outcome")
+    sizes = [counter.deployment.rows(f"select count(*) from {table}") for table in tables]
+    asked = [claim(chance.choice(MEMBERS), f"{chance.randrange(1, 900)}.{chance.randrange(100):02d}") for _ in range(60)]
+    async with counter.client() as client:
+        await asyncio.gather(*(client.trial(one) for one in asked))
+        assert [counter.deployment.rows(f"select count(*) from {table}") for table in tables] == sizes
+        for one in asked:
+            trial = await client.trial(one)
+            settled = await client.settle(one | {"quote": trial["quote"]})
+            same = (*FUNDS, "account", "cash", "total", "deductible", "before", "after", "policy", "account_balance")
+            assert [settled[name] for name in same] == [trial[name] for name in same]
+
+
+async def test_a_quote_that_no_longer_holds_is_409_with_both_amounts(counter: World) -> None:
+    async with counter.client() as client, counter.raw() as session:
+        asked = claim(FRESH, "350.00")
+        trial = await client.trial(asked)
+        await client.settle(claim(FRESH, "90.00"))
+        status, said = await posted(session, "/v1/claims", asked | {"quote": trial["quote"]}, Prefer="wait=60")
+        assert (status, said["code"], said["changed"]) == (409, "quote_stale", ["accumulators"])
+        assert said["quoted"]["pooled"] == trial["pooled"] != said["current"]["pooled"]
+        assert (await client.trial(asked))["pooled"] == said["current"]["pooled"]
+
+
+async def test_the_accumulators_are_the_same_from_redis_and_from_postgres(counter: World) -> None:
+    async with counter.client() as client:
+        await client.settle(claim(MEMBERS[4], "200.00"))
+        from_redis = await client.counters(MEMBERS[4], "2023-05-02")
+        counter.deployment.servers.kill("redis")
+        assert await client.counters(MEMBERS[4], "2023-05-02") == from_redis
+        assert await client.trial(claim(MEMBERS[4])) is not None
+        counter.deployment.servers.up()
+        shown = {entry["name"]: entry for entry in from_redis["counters"]}
+        assert (shown["ordinary.deductible"]["left"], shown["ordinary.deductible"]["article"]) == ("0.00", "130900:10")
+        assert shown["ordinary.fund"]["used"] != "0.00"
+        with pytest.raises(Refused, match="unknown_member"):
+            await client.counters("nobody", "2023-05-02")
+
+
+# -- streams --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_stream_is_answered_line_by_line_in_its_order(counter: World) -> None:
+    lines: list[Line | bytes] = []
+    for number in range(150):
+        lines += [one := claim(MEMBERS[number % 8], f"{number + 1}.00"), one]
+    lines += [b"no json", claim(institution=THERE), {"type": "member"}, claim(total="1.00")]
+    async with counter.client() as client:
+        answers = [answer async for answer in client.feed(sent(lines))]
+    assert len(answers) == len(lines)
+    for line, answer in zip(lines[:300], answers, strict=False):
+        assert isinstance(line, dict)
+        assert answer["claim_no"] == line["claim_no"]
+    assert answers[:300:2] == answers[1:300:2], "a repeat gets the first outcome"
+    assert [answer.get("problem", {}).get("code") for answer in answers[300:]] == [
+        "unreadable", "other_institution", "unreadable", None,
+    ]  # fmt: skip
+    assert answers[-1]["reasons"][0]["code"] == "sum_mismatch"
+
+
+async def test_who_sends_without_reading_is_not_read_from_for_ever(counter: World) -> None:
+    """Back-pressure: the counter takes what can be on its way, and then no more."""
+    host, port = counter.url.removeprefix("http://").split(":")
+    _, writer = await asyncio.open_connection(host, int(port), limit=1)
+    head = (
+        f"POST /v1/feed HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {counter.keys[HERE]}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    writer.write(head.encode())
+    line = json.dumps(claim(MEMBERS[6])).encode() + b"\n"
+    enough = 200_000_000 // (len(line) * 100)
+    for taken in range(enough):  # noqa: B007 - looked at behind the loop
+        writer.write(f"{len(line) * 100:x}\r\n".encode() + line * 100 + b"\r\n")
+        try:
+            await asyncio.wait_for(writer.drain(), 20)
+        except TimeoutError:
+            break
+    writer.transport.abort()
+    assert taken < enough - 1
+
+
+async def test_an_institutions_outcomes_come_once_each_whatever_is_settled_meanwhile(counter: World) -> None:
+    numbers: list[str] = []
+
+    async def settle() -> None:
+        lines: list[Line | bytes] = [claim(MEMBERS[number % 8], "5.00", institution=THERE) for number in range(200)]
+        lines += [claim(institution=THERE, total="1.00") for _ in range(20)]  # intake refuses these itself
+        numbers.extend(line["claim_no"] for line in lines if isinstance(line, dict))
+        async with counter.client(THERE) as client:
+            assert len([answer async for answer in client.feed(sent(lines))]) == len(lines)
+
+    seen: list[str] = []
+    cursor = ""
+    async with counter.client(THERE) as client:
+        settling = asyncio.create_task(settle())
+        over = False
+        while not over:
+            over = settling.done()  # one look more after the end
+            async for page, behind in client.outcomes(cursor):
+                seen += [outcome["claim_no"] for outcome in page]
+                cursor = behind
+        await settling
+    assert sorted(seen) == sorted(numbers)
+
+
+# -- who may --------------------------------------------------------------------------------------------------------
+
+
+async def test_each_refusal_says_what_is_wrong(counter: World) -> None:
+    mine, its = claim(), claim(institution=THERE)
+    cases: list[tuple[str, str, Line | bytes, dict[str, str], int, str]] = [
+        ("POST", "/v1/claims", mine, {"Authorization": ""}, 401, "unauthorized"),
+        ("POST", "/v1/claims", mine, {"Authorization": "Bearer gongji_000000000000_x"}, 401, "unauthorized"),
+        ("POST", "/v1/claims", mine, {"Authorization": f"Basic {counter.keys[HERE]}"}, 401, "unauthorized"),
+        ("POST", "/v1/claims", its, {}, 403, "other_institution"),
+        ("POST", "/v1/claims/trial", its, {}, 403, "other_institution"),
+        ("POST", "/v1/reversals", reversal(its), {}, 403, "other_institution"),
+        ("GET", f"/v1/claims/{THERE}/N1", b"", {}, 403, "other_institution"),
+        ("GET", f"/v1/claims/{HERE}/never", b"", {}, 404, "not_found"),
+        ("GET", f"/v1/claims/{HERE}/N1?kind=other", b"", {}, 400, "bad_parameter"),
+        ("GET", f"/v1/claims/{HERE}/%00", b"", {}, 404, "no_such_place"),
+        ("GET", f"/v1/claims/{HERE}/%ff", b"", {}, 404, "no_such_place"),
+        ("GET", "/v1/nowhere", b"", {}, 404, "no_such_place"),
+        ("DELETE", "/v1/claims", b"", {}, 405, "no_such_method"),
+        ("GET", "/v1/outcomes?after=x", b"", {}, 400, "bad_parameter"),
+        ("GET", f"/v1/members/{MEMBERS[0]}/counters?on=tomorrow", b"", {}, 400, "bad_parameter"),
+        ("POST", "/v1/claims", b"", {}, 400, "unreadable"),
+        ("POST", "/v1/claims", b"[]", {}, 400, "unreadable"),
+        ("POST", "/v1/claims", b"\xff", {}, 400, "unreadable"),
+        ("POST", "/v1/claims", b"[" * 100_000, {}, 400, "unreadable"),
+        ("POST", "/v1/claims", reversal(mine), {}, 400, "wrong_type"),
+        ("POST", "/v1/reversals", mine, {}, 400, "wrong_type"),
+        ("POST", "/v1/claims", mine | {"total": "1.00"}, {}, 422, "sum_mismatch"),
+        ("POST", "/v1/claims", mine | {"surprise": 1}, {}, 422, "malformed"),
+        ("POST", "/v1/claims", mine | {"visited_at": "2023-06-02T09:30:00+08:00"}, {}, 422, "visit_in_future"),
+        ("POST", "/v1/claims/trial", mine | {"member_id": "nobody"}, {}, 422, "unknown_member"),
+        ("POST", "/v1/claims", mine | {"member_id": "nobody"}, {"Prefer": "wait=60"}, 422, "unknown_member"),
+        ("POST", "/v1/claims", b"x" * 1_000_001, {}, 413, "too_large"),
+        ("POST", "/v1/claims", mine, {"Content-Encoding": "gzip"}, 415, "encoding"),
+        ("POST", "/v1/feed", b"", {"Content-Encoding": "gzip"}, 415, "encoding"),
+    ]  # fmt: skip
+    async with counter.raw() as session:
+        for method, place, record, headers, status, code in cases:
+            data = record if isinstance(record, bytes) else json.dumps(record).encode()
+            url = URL(counter.url + place, encoded=True)
+            async with aiohttp.request(method, url, data=data, headers=dict(session.headers) | headers) as answer:
+                said = json.loads(await answer.read())
+                assert (answer.status, said["code"]) == (status, code), (method, place, said)
+                assert answer.content_type == "application/problem+json"
+                assert said["request_id"] == answer.headers["X-Request-Id"]
+
+
+async def test_a_revoked_key_opens_nothing(counter: World) -> None:
+    made = counter.deployment.command("institution", "key", "create", HERE, "--json")
+    key = json.loads(made.stdout)
+    async with aiohttp.ClientSession(counter.url, headers={"Authorization": f"Bearer {key['key']}"}) as session:
+        assert (await got(session, "/v1/outcomes"))[0] == 200
+        assert counter.deployment.command("institution", "key", "revoke", key["key_id"]).returncode == 0
+        assert counter.deployment.command("institution", "key", "revoke", key["key_id"]).returncode == 1
+        await asyncio.sleep(5.5)
+        assert (await got(session, "/v1/outcomes"))[0] == 401
+    assert key["key"].split("_")[2] not in str(counter.deployment.rows("select * from intake.api_key"))
+    assert counter.deployment.rows("select command from runtime.command_log where command like 'institution key%%'") != []
+
+
+def test_the_log_names_nobody(counter: World) -> None:
+    lines = logged(counter.deployment.of("intake")[0])
+    text = json.dumps(lines)
+    assert {line["status"] for line in lines} >= {200, 401, 403}
+    assert len({line["institution"] for line in lines}) == 3, "both institutions, masked, and nobody"
+    for name in (*MEMBERS, *INSTITUTIONS, "MZ2023", *counter.keys.values()):
+        assert name not in text
+
+
+def test_the_books_are_clean(counter: World) -> None:
+    counter.deployment.drain()
+    counter.deployment.audit()
