@@ -80,6 +80,7 @@ class World:
     deployment: Deployment
     url: str = ""
     keys: dict[str, str] = field(default_factory=dict)
+    fixed: dict[str, str] = field(default_factory=dict)  # the environment by which intake comes back to the same address
 
     def start(self, *names: str, **extra: str) -> list[Worker]:
         """Starts services; a counter's address is remembered."""
@@ -87,6 +88,7 @@ class World:
         for worker in workers:
             if worker.name == "intake":
                 self.url = address_of(worker)
+                self.fixed = {"GONGJI_API": self.url.removeprefix("http://")}
         return workers
 
     def client(self, institution: str = INSTITUTIONS[0], **options: Any) -> CounterClient:

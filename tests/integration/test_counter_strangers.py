@@ -1,0 +1,224 @@
+"""Whatever comes in at the door: no 5xx, no stack trace, no death of the process, and an end to everything."""
+
+import asyncio
+import json
+import random
+import string
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from counter_world import INSTITUTIONS, World, claim, got, posted, world
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from servers import LocalServers
+
+from services.intake.api_openapi import CLAIM, document
+
+HERE = INSTITUTIONS[0]
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.just("1.00") | st.just("1e400")
+JUNK = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3))
+FIELDS = st.sampled_from([*CLAIM, "lines", "quote", "family_payer", "excluded_as", "insured_region"]) | st.text(max_size=12)
+HEADER = st.text(
+    alphabet=string.printable.replace("\r", "").replace("\n", "").replace("\x0b", "").replace("\x0c", ""), max_size=40
+)
+
+
+@pytest.fixture(scope="module")
+def counter(private_servers: LocalServers) -> Iterator[World]:
+    with world(private_servers) as made:
+        yield made
+
+
+def head_of(counter: World, place: str, length: str) -> bytes:
+    """The head of a request with a key."""
+    return f"POST {place} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {counter.keys[HERE]}\r\n{length}\r\n\r\n".encode()
+
+
+async def connect(counter: World) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    host, port = counter.url.removeprefix("http://").split(":")
+    return await asyncio.open_connection(host, int(port))
+
+
+async def answer(reader: asyncio.StreamReader, seconds: float = 30) -> bytes:
+    """All that comes until the counter ends the connection."""
+    try:
+        return await asyncio.wait_for(reader.read(), seconds)
+    except ConnectionError:
+        return b""
+
+
+def resident_mib(counter: World) -> int:
+    status = Path(f"/proc/{counter.deployment.of('intake')[0].process.pid}/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) // 1024
+
+
+def requests() -> st.SearchStrategy[tuple[str, str, bytes, dict[str, str]]]:
+    """Requests near the description: its places with odd segments, its records with odd fields, and plain garbage."""
+    places = sorted(document()["paths"])
+    segment = st.text(max_size=12).map(lambda text: json.dumps(text).encode().hex()) | st.sampled_from(
+        ["%00", "%ff", "..", "%2F", "甲"]
+    )
+    names = ("{institution_id}", "{claim_no}", "{member_id}")
+
+    def filled(path: str, one: str) -> str:
+        for name in names:
+            path = path.replace(name, one)
+        return path
+
+    place = st.builds(filled, st.sampled_from(places), segment | st.just(HERE))
+    query = st.sampled_from(
+        ["", "?after=", "?after=AAAA", "?on=", "?on=9999-99-99", "?on=0001-01-01", "?kind=", "?kind=reversal", "?%"]
+    )
+    record = st.builds(lambda field, value: json.dumps(CLAIM | {field: value}).encode(), FIELDS, JUNK)
+    line = st.lists(record | st.binary(max_size=40), max_size=4).map(b"\n".join)
+    method = st.sampled_from(["GET", "POST", "POST", "PUT", "HEAD", "PATCH", "OPTIONS"])
+    headers = st.dictionaries(st.sampled_from(["Prefer", "X-Request-Id", "Content-Type", "Accept", "Range"]), HEADER, max_size=2)
+    return st.tuples(method, st.builds(str.__add__, place, query), record | line | st.binary(max_size=60), headers)
+
+
+def test_no_request_near_the_description_gets_a_5xx(counter: World) -> None:
+    seen: dict[int, int] = {}
+
+    @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(requests())
+    def ask(request: tuple[str, str, bytes, dict[str, str]]) -> None:
+        status, body = asyncio.run(exchange(counter, *request))
+        seen[status] = seen.get(status, 0) + 1
+        assert status < 500, (request, body)
+        assert b"Traceback" not in body
+
+    ask()
+    assert {200, 400, 404, 405, 422} <= seen.keys(), seen
+
+
+async def exchange(counter: World, method: str, place: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
+    """One request in raw bytes, so that nothing is mended on the way."""
+    reader, writer = await connect(counter)
+    given_ = {"Host": "x", "Connection": "close", "Content-Length": str(len(body)), "Prefer": "wait=0"} | headers
+    lines = [f"{method} {place} HTTP/1.1", *(f"{name}: {value}" for name, value in (given_ | counter.headers()).items()), "", ""]
+    writer.write("\r\n".join(lines).encode() + body)
+    said = await answer(reader, 70)
+    writer.close()
+    head, _, rest = said.partition(b"\r\n\r\n")
+    return (int(head.split()[1]), rest) if head else (0, b"")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET / HTTP/1.1\r\nX: " + b"x" * 200_000,
+        b"GET /" + b"x" * 200_000,
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" * 50 + b"\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"POST /v1/claims HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        b"POST /v1/claims HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ],
+    ids=["a header without end", "a path without end", "another protocol", "another version", "less than nothing", "two lengths"],
+)
+async def test_what_is_no_http_is_ended(counter: World, head: bytes) -> None:
+    reader, writer = await connect(counter)
+    writer.write(head)
+    said = await answer(reader, 15)
+    assert b" 200 " not in said.partition(b"\r\n")[0] + b" "
+    writer.close()
+
+
+async def test_headers_that_come_too_slowly_are_not_waited_for(counter: World) -> None:
+    reader, writer = await connect(counter)
+
+    async def drip() -> None:
+        for byte in b"GET / HTTP/1.1\r\nX-Slow: " + b"x" * 1000:
+            writer.write(bytes([byte]))
+            await asyncio.sleep(0.2)
+
+    dripping = asyncio.create_task(drip())
+    assert await answer(reader, 20) == b""
+    dripping.cancel()
+    writer.close()
+
+
+async def test_a_body_that_comes_too_slowly_is_refused(counter: World) -> None:
+    reader, writer = await connect(counter)
+    writer.write(head_of(counter, "/v1/claims", "Content-Length: 9") + b"{")
+    assert (await answer(reader, 40)).startswith(b"HTTP/1.1 408")
+    writer.close()
+
+
+async def test_bodies_without_end_are_refused_in_little_memory(counter: World) -> None:
+    before = resident_mib(counter)
+    for length in ("Content-Length: 5000000000", "Transfer-Encoding: chunked"):
+        reader, writer = await connect(counter)
+        writer.write(head_of(counter, "/v1/claims", length))
+        piece = b"ffff\r\n" + b"x" * 0xFFFF + b"\r\n"
+        try:
+            for _ in range(1000):
+                writer.write(piece)
+                await asyncio.wait_for(writer.drain(), 10)
+        except (ConnectionError, TimeoutError):
+            pass
+        said = await answer(reader)
+        assert said == b"" or said.startswith(b"HTTP/1.1 413")
+        writer.close()
+    assert resident_mib(counter) - before < 64
+
+
+async def test_a_line_without_end_ends_the_stream(counter: World) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        for _ in range(100):
+            yield b"x" * 50_000
+
+    async with counter.raw() as session, session.post("/v1/feed", data=endless()) as said:
+        last = json.loads(await said.content.readline())
+        assert (last["line"], last["problem"]["code"]) == (None, "too_large")
+
+
+async def test_idle_connections_cost_little_and_end(counter: World) -> None:
+    before = resident_mib(counter)
+    waiting = [await connect(counter) for _ in range(800)]
+    assert resident_mib(counter) - before < 100
+    async with counter.raw() as session:
+        assert (await got(session, "/health"))[0] == 200, "the others are served meanwhile"
+    ends = await asyncio.gather(*(answer(reader, 30) for reader, _ in waiting))
+    assert set(ends) == {b""}
+    for _, writer in waiting:
+        writer.close()
+
+
+async def test_clients_that_leave_in_the_middle_leave_nothing_behind(counter: World) -> None:
+    chance = random.Random(3)
+    for _ in range(60):
+        _, writer = await connect(counter)
+        body = json.dumps(claim(institution=HERE)).encode()
+        place = chance.choice(["/v1/claims", "/v1/claims/trial", "/v1/feed"])
+        whole = head_of(counter, place, f"Content-Length: {len(body)}") + body
+        writer.write(whole[: chance.randrange(len(whole) + 1)])
+        await asyncio.sleep(chance.choice([0, 0.02]))
+        writer.transport.abort()
+    async with counter.raw() as session:
+        assert (await posted(session, "/v1/claims", claim(), Prefer="wait=60"))[0] == 200
+
+
+async def test_an_institution_that_asks_too_much_is_told_when_to_come_again(counter: World) -> None:
+    counter.start("intake", GONGJI_API_RATE="1")
+    began = time.monotonic()
+    async with counter.raw() as session:
+        answers = [await session.get("/v1/outcomes") for _ in range(30)]
+        refused = [answer for answer in answers if answer.status == 429]
+        assert {answer.status for answer in answers} == {200, 429}
+        assert 30 - len(refused) <= 2 + time.monotonic() - began
+        assert {answer.headers["Retry-After"] for answer in refused} == {"1"}
+    async with counter.raw(INSTITUTIONS[1]) as session:
+        assert (await got(session, "/v1/outcomes"))[0] == 200, "another one's asking is his own"
+
+
+def test_nothing_died_and_nothing_was_logged_as_failed(counter: World) -> None:
+    said: list[Any] = []
+    for worker in counter.deployment.workers:
+        assert worker.alive
+        said += [line for line in worker.log.read_text().splitlines() if "a request failed" in line or "Traceback" in line]
+    assert said == [], said[:3]
+    counter.deployment.drain()
+    counter.deployment.audit()
