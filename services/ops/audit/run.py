@@ -21,6 +21,7 @@ from services.ops.audit.ledger import LEDGER
 from services.ops.audit.once import ONCE
 from services.ops.audit.outcomes import outcomes
 from services.ops.audit.path import path
+from services.ops.audit.payments import PAYMENTS
 from services.ops.audit.view import View
 from shared.errors import ServerMissing
 from shared.events import ELIGIBLE, SUBMITTED
@@ -30,7 +31,7 @@ from shared.runtime.settings import Settings
 
 TOPICS_UP_TO: Final = 2_000_000  # records; beyond, topics are read through only when that is asked for
 # Two lanes on one snapshot: what mostly works in Postgres, and what mostly works here.
-ASKED: Final[tuple[Family, ...]] = (LEDGER, ACCOUNTS, ONCE, path, GUARDS, CLEARING, COUNTS)
+ASKED: Final[tuple[Family, ...]] = (LEDGER, ACCOUNTS, PAYMENTS, ONCE, path, GUARDS, CLEARING, COUNTS)
 READ_THROUGH: Final[tuple[Family, ...]] = (hot, outcomes, announced)
 
 ELSEWHERE: Final = {

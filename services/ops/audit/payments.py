@@ -1,0 +1,129 @@
+"""I1, I4 and I19 on the payment of institutions: every payment is its items and its postings, once, and somebody's command."""
+
+from services.ops.audit.check import Check, Query, family
+
+_BOOKED = Query(
+    Check(
+        "I1",
+        "payment_equals_postings",
+        "每笔机构支付等于其分录",
+        "what each institution was paid, what was kept and what was set off is what was posted",
+        ("account.payment", "account.posting"),
+    ),
+    """
+    select p.region || '/' || p.month || ' ' || p.institution_id as key,
+        'the payment says ' || (p.paid + p.other) || ' fen paid and ' || p.retained || ' kept, the postings ' || s.bank || ' and '
+            || s.kept as what
+    from account.payment p
+    left join account.journal j on j.journal_id = p.journal_id
+    cross join lateral (
+        select coalesce(sum(case 'payable:' || p.institution_id
+                when debit then amount when credit then -amount end), 0) as payable,
+            coalesce(sum(case 'bank:' || p.region when credit then amount when debit then -amount end), 0) as bank,
+            coalesce(sum(case 'retention:' || p.region || ':' || p.institution_id
+                when credit then amount when debit then -amount end), 0) as kept,
+            coalesce(sum(case 'adjustment:' || p.region when debit then amount when credit then -amount end), 0) as adjusted
+        from account.posting where journal_id = p.journal_id
+    ) as s
+    where (s.payable, s.bank, s.kept, s.adjusted)
+            is distinct from (p.incurred + p.other, p.paid + p.other, p.retained, p.due - p.incurred)
+        or (j.kind, j.issuer, j.number)
+            is distinct from (case when p.journal_id is not null then 'payment' end, case when p.journal_id is not null
+                then p.institution_id end, case when p.journal_id is not null then p.region || '/' || p.month end)
+    """,
+)
+
+_ITEMS = Query(
+    Check(
+        "I4",
+        "payment_is_its_items",
+        "每笔机构支付等于其结算之和，每笔结算只付一次",
+        "what an institution incurred in a month is the sum of its outcomes, and no outcome is paid more than it says",
+        ("account.payment", "account.payment_item", "account.outcome"),
+    ),
+    """
+    with summed as (
+        select region, month, institution_id, coalesce(sum(amount) filter (where share = 'fund'), 0) as fund,
+            coalesce(sum(amount) filter (where share = 'other'), 0) as other
+        from account.payment_item group by 1, 2, 3
+    )
+    select region || '/' || month || ' ' || institution_id as key,
+        'paid for ' || coalesce(p.incurred, 0) || ' and ' || coalesce(p.other, 0) || ' fen, its items come to '
+            || coalesce(s.fund, 0) || ' and ' || coalesce(s.other, 0) as what
+    from account.payment p full join summed s using (region, month, institution_id)
+    where (coalesce(p.incurred, 0), coalesce(p.other, 0)) <> (coalesce(s.fund, 0), coalesce(s.other, 0))
+    union all
+    select i.institution_id || '/' || i.claim_no || ' ' || i.kind,
+        'paid ' || sum(i.amount) || ' fen of ' || coalesce(max(o.fund_total + o.account + o.family_account)::text, 'nothing')
+    from account.payment_item i left join account.outcome o using (institution_id, claim_no, kind, revision)
+    group by i.institution_id, i.claim_no, i.kind, i.revision
+    having max(o.fund_total + o.account + o.family_account) is null
+        or abs(sum(i.amount)) > abs(max(o.fund_total + o.account + o.family_account))
+        or (count(*) = 2 and sum(i.amount) <> max(o.fund_total + o.account + o.family_account))
+    """,
+)
+
+_RELEASED = Query(
+    Check(
+        "I1",
+        "release_equals_retention",
+        "年度考核金清算等于留存之和及其分录",
+        "what is released of a year, and what stays with the fund, is what was kept of its months, and what was posted",
+        ("account.retention_release", "account.payment", "account.posting"),
+    ),
+    """
+    select r.region || '/' || r.year || ' ' || r.institution_id as key,
+        'released ' || r.released || ' of ' || r.retained || ' fen; ' || k.kept || ' were kept, ' || s.bank || ' posted' as what
+    from account.retention_release r
+    cross join lateral (
+        select coalesce(sum(retained), 0) as kept from account.payment p
+        where p.region = r.region and p.institution_id = r.institution_id and left(p.month, 4) = r.year::text
+    ) as k
+    cross join lateral (
+        select coalesce(sum(amount) filter (where credit = 'bank:' || r.region), 0) as bank,
+            coalesce(sum(amount) filter (where credit = 'adjustment:' || r.region), 0) as lost,
+            coalesce(sum(amount) filter (where debit = 'retention:' || r.region || ':' || r.institution_id), 0) as gone
+        from account.posting where journal_id = r.journal_id
+    ) as s
+    where (k.kept, s.bank, s.lost, s.gone) is distinct from (r.retained::numeric, r.released, r.forfeited, r.retained)
+    """,
+)
+
+_OWNED = Query(
+    Check(
+        "I1",
+        "every_payment_journal_has_its_payment",
+        "每张支付凭证有其支付",
+        "every journal of a payment or a release belongs to its row",
+        ("account.journal", "account.payment", "account.retention_release"),
+    ),
+    """
+    select j.issuer || '/' || j.number || ' ' || j.kind as key, 'journal ' || j.journal_id || ' belongs to nothing' as what
+    from account.journal j
+    where (j.kind = 'payment' and not exists (select from account.payment p where p.journal_id = j.journal_id))
+        or (j.kind = 'release' and not exists (select from account.retention_release r where r.journal_id = j.journal_id))
+    """,
+)
+
+_COMMANDED = Query(
+    Check(
+        "I19",
+        "payments_are_commanded",
+        "每次支付有操作记录",
+        "every month that was paid and every year that was released is in the log, with who and why",
+        ("account.payment_run", "account.retention_release", "runtime.command_log"),
+    ),
+    """
+    select 'fund pay ' || r.region || '/' || r.month as key, 'no command says so' as what
+    from account.payment_run r where r.who = '' or r.reason = '' or not exists (
+        select from runtime.command_log c where c.command = 'fund pay' and c.after->>'region' = r.region
+            and c.after->>'month' = r.month and c.who = r.who and c.reason = r.reason)
+    union all
+    select distinct 'fund release ' || r.region || '/' || r.year, 'no command says so'
+    from account.retention_release r where r.who = '' or r.reason = '' or not exists (
+        select from runtime.command_log c where c.command = 'fund release' and c.before->>'region' = r.region
+            and (c.before->>'year')::int = r.year and c.who = r.who and c.reason = r.reason)
+    """,
+)
+
+PAYMENTS = family(_BOOKED, _ITEMS, _RELEASED, _OWNED, _COMMANDED)

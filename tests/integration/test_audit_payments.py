@@ -1,0 +1,57 @@
+"""The audit's checks of payments: silent on clean books, and each sees what is planted."""
+
+import asyncpg
+import pytest
+from payment_books import ZHANJIANG, Case, Payers, gongji, pay
+
+from services.ops.audit.check import Finding
+from services.ops.audit.payments import PAYMENTS
+from services.ops.audit.view import View
+
+pytestmark = pytest.mark.servers
+
+PLANTED = [
+    ("update account.payment set paid = paid + 1, retained = retained - 1 where retained > 0", "payment_equals_postings"),
+    ("update account.posting set amount = amount + 1 where credit = 'bank:440800'", "payment_equals_postings"),
+    ("update account.posting set credit = 'bank:511900' where credit = 'bank:440800'", "payment_equals_postings"),
+    ("update account.payment set journal_id = (select max(journal_id) from account.payment)", "payment_equals_postings"),
+    ("update account.payment_item set amount = amount + 1", "payment_is_its_items"),
+    ("delete from account.payment_item where claim_no = 'C1'", "payment_is_its_items"),
+    ("update account.payment_item set share = 'fund' where claim_no = 'C4'", "payment_is_its_items"),
+    ("update account.payment_item set claim_no = 'C9' where claim_no = 'C1'", "payment_is_its_items"),
+    ("update account.retention_release set released = released - 1, forfeited = forfeited + 1", "release_equals_retention"),
+    ("update account.retention_release set retained = retained + 1, released = released + 1", "release_equals_retention"),
+    ("delete from account.payment where institution_id = 'H1'", "every_payment_journal_has_its_payment"),
+    ("delete from account.retention_release", "every_payment_journal_has_its_payment"),
+    ("update runtime.command_log set reason = 'other' where command = 'fund pay'", "payments_are_commanded"),
+    ("delete from runtime.command_log where command = 'fund release'", "payments_are_commanded"),
+]
+
+
+async def breaches(connection: asyncpg.Connection) -> dict[str, int]:
+    view = View(connection, "", 8, {}, {}, {}, {}, {})
+    findings: list[Finding] = list(await PAYMENTS(view))
+    assert len(findings) == 5
+    return {finding.check.name: finding.total for finding in findings if finding.total}
+
+
+async def test_what_is_wrong_with_a_payment_is_seen_and_what_is_right_is_not(
+    payers: Payers, connection: asyncpg.Connection
+) -> None:
+    await payers.credit("M1", 3_000)
+    away = Case("C4", "H1", 3_000, insured="130900")
+    await payers.settle(Case("C1", "H1", 6_000, use_account=True), Case("C2", "H2", 4_000), Case("C3", "H3", 0), away)
+    await payers.reverse(Case("C2", "H2", 4_000))
+    assert await breaches(connection) == {}
+    await pay()
+    await gongji("fund", "release", "--region", ZHANJIANG, "--year", "2023", "--result", "80", "--reason", "考核")
+    assert await breaches(connection) == {}
+    for table in ("payment", "payment_item", "retention_release", "posting"):
+        await connection.execute(f"alter table account.{table} disable trigger user")
+    for planted, name in PLANTED:
+        undone = connection.transaction()
+        await undone.start()
+        assert await connection.execute(planted) != "UPDATE 0", planted
+        assert name in await breaches(connection), planted
+        await undone.rollback()
+    assert await breaches(connection) == {}
