@@ -5,18 +5,15 @@ day in one process (``gongji replay``; that the two agree undisturbed is the fir
 """
 
 import asyncio
-import json
 import signal
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from deployment import Deployment, Line, chunks, day, deployment, until
+from deployment import Deployment, Line, check, chunks, claims_of, day, deployment, until
 from servers import LocalServers
 
 from services.pipeline import SERVICES
-from shared.events import REGISTER_TYPES
 from shared.runtime.points import POINTS
 
 
@@ -34,36 +31,6 @@ def _five_whole_services(running: Deployment) -> None:
     for name in SERVICES:
         for surplus in running.of(name)[1:]:
             running.kill(surplus, signal.SIGTERM)
-
-
-def claims_of(lines: Sequence[Line]) -> list[Line]:
-    return [line for line in lines if line["type"] not in REGISTER_TYPES]
-
-
-def undisturbed(running: Deployment, lines: Sequence[Line]) -> dict[str, Any]:
-    """What one process without servers makes of the day."""
-    feed = running.servers.home / "feed.ndjson"
-    feed.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
-    done = running.command("replay", str(feed))
-    assert done.returncode == 0, done.stderr[-2000:]
-    return {outcome["event_id"]: outcome for outcome in map(json.loads, done.stdout.splitlines())}
-
-
-def check(running: Deployment, *days: Sequence[Line]) -> None:
-    """Every outcome of these days is what an undisturbed run gives, nothing more is on the wire, and the books are clean."""
-    found = running.outcomes()
-    for lines in days:
-        expected = undisturbed(running, lines)
-        wrong = {name: (found.get(name), outcome) for name, outcome in expected.items() if found.get(name) != outcome}
-        assert not wrong, f"{len(wrong)} of {len(expected)}; the first: {next(iter(wrong.items()))}"
-        numbers = {(line["institution_id"], line.get("claim_no") or line.get("use_no")) for line in claims_of(lines)}
-        more = [
-            outcome
-            for name, outcome in found.items()
-            if name not in expected and (outcome["institution_id"], outcome.get("claim_no") or outcome.get("use_no")) in numbers
-        ]
-        assert not more, more[:3]
-    running.audit()
 
 
 def test_a_day_without_faults_gives_what_one_process_gives(running: Deployment) -> None:
