@@ -5,6 +5,7 @@ eligibility's and adjudication's pure cores. Only the benchmark starts it; the s
 """
 
 import sys
+from datetime import date
 from typing import Any
 
 from services import serve
@@ -17,12 +18,13 @@ from shared.policy import Version
 
 _NO_COST = Amounts(total=0, own_paid=0, over_limit=0, pre_self_pay=0, in_scope=0)
 
+_SOMEBODY = MemberFacts(region="130900", status="active", employment="employee", sector="enterprise", valid_from=date(2022, 1, 1))
+
 
 def fixed_verdict(_judge: Judge, claim: Claim, register: Any) -> Verdict:
     """Everybody is entitled, at any place, to the ordinary benefit."""
-    rows = register.members
-    region = rows[0].region if rows else ""
-    facts = MemberFacts(region=region, status="active", employment="employee", sector="enterprise", valid_from=claim.visited_on)
+    facts = register.member(claim.member_id, claim.visited_on) or _SOMEBODY
+    region = facts.region
     place = InstitutionFacts(
         institution_id=claim.institution_id, region=region, kind="hospital", level="2", designated=True, pooled_outpatient=True
     )
