@@ -9,11 +9,10 @@ from typing import Annotated, TypeVar
 
 import asyncpg
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from services.account import payment_run
-from services.account.ledger_cli import From, To, day
+from services.account.ledger_cli import From, To, day, wide
 from services.account.payment import Paid, Released
 from services.account.payment_run import Asked, MonthSoFar, Status
 from services.account.seal_store import Tx
@@ -69,7 +68,7 @@ def pay(
     for one in paid:
         table.add_row(one.institution_id, *(yuan(amount) for amount in one[1:]))
     table.add_row("合计 total", *(yuan(sum(amounts)) for amounts in list(zip(*paid, strict=True))[1:]), style="bold")
-    Console().print(table, markup=False)
+    wide().print(table)
 
 
 def _line(one: Paid) -> dict[str, object]:
@@ -107,7 +106,7 @@ def release(
     )
     for one in made:
         table.add_row(one.institution_id, yuan(one.retained), str(one.result), yuan(one.released), yuan(one.forfeited))
-    Console().print(table, markup=False)
+    wide().print(table)
 
 
 def _results(given: list[str]) -> tuple[dict[str, Decimal], Decimal | None]:
@@ -149,7 +148,7 @@ def status(region: Region, year: Year, *, as_json: Json = False) -> None:
         table.add_column(heading, justify="right" if " " in heading and "月份" not in heading else "left")
     for one in found.months:
         table.add_row(one.month, one.state, *("" if amount is None else yuan(amount) for amount in one[2:]))
-    Console().print(table, markup=False)
+    wide().print(table)
     if found.forecast is not None:
         gone = f"used up in month {found.forecast.exhausted_in}" if found.forecast.exhausted_in else "not used up"
         typer.echo(f"forecast 预测: cost {yuan(found.forecast.cost)}, left {yuan(found.forecast.left)}, {gone}")
@@ -185,7 +184,7 @@ def show(region: Region, first: From = None, last: To = None, *, as_json: Json =
     for one in found:
         amounts_shown = (yuan(amount) for amount in (one.opening, one.debits, one.credits, one.closing))
         table.add_row(one.account, f"{one.row.zh} {one.row.en}", *amounts_shown)
-    Console().print(table, markup=False)
+    wide().print(table)
 
 
 def _why(reason: str, *, dry_run: bool) -> str:

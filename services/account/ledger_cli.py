@@ -31,6 +31,7 @@ From = Annotated[str | None, typer.Option("--from", help="First day of booking, 
 To = Annotated[str | None, typer.Option("--to", help="Last day of booking.")]
 T = TypeVar("T")
 
+_COLUMNS = 12 * 12
 _HEX = re.compile(r"[0-9a-f]+")
 
 
@@ -47,7 +48,7 @@ def chart(*, as_json: Json = False) -> None:
     entries = Table("what happens 业务", "debit -> credit 借 -> 贷", "", title="Journals 分录", title_justify="left")
     for entry in ENTRIES:
         entries.add_row(entry.happening, "\n".join(entry.transfers), f"{entry.zh}\n{entry.en}")
-    Console().print(accounts_table, entries, markup=False)
+    wide().print(accounts_table, entries)
 
 
 @app.command("seal")
@@ -192,7 +193,7 @@ def show_statement(
         reason = f"{' '.join(REASONS.get(one.kind, (one.kind,)))}\n{one.issuer}/{one.number}"
         table.add_row(str(one.day), str(one.journal_id), reason, one.other, yuan(one.amount), yuan(one.balance))
     table.add_row(str(made.last or ""), "", "closing balance 期末余额", "", "", yuan(made.closing))
-    Console().print(table, markup=False)
+    wide().print(table)
 
 
 def _as_json(made: Statement) -> dict[str, object]:
@@ -213,6 +214,11 @@ def _entry(one: Entry) -> dict[str, object]:
     zh, en = REASONS.get(one.kind, (one.kind, one.kind))
     amounts = {"amount": yuan(one.amount), "balance": yuan(one.balance), "day": one.day.isoformat()}
     return one._asdict() | amounts | {"reason": {"zh": zh, "en": en}}
+
+
+def wide() -> Console:
+    """A console on which no amount is cut short, also where there is no terminal."""
+    return Console(width=max(Console().width, _COLUMNS), markup=False)
 
 
 def day(text: str | None, option: str) -> date | None:
