@@ -20,6 +20,7 @@ from shared.errors import Stop
 from shared.identity import part_of, partition_of
 from shared.runtime.database import Database
 from shared.runtime.kafka import Producer
+from shared.runtime.points import reach
 from shared.runtime.relay import Outgoing
 from shared.runtime.step import Message, Tx
 
@@ -145,6 +146,7 @@ class Runs:
                 for first in (piece.entries[0].member_id,)
             ]
         )
+        reach("after_announce")
 
 
 async def months_credited(reader: Any, region: str, first: str, last: str) -> list[str]:

@@ -1,0 +1,277 @@
+"""`gongji account` on real servers with the real services: credits, differences, closing, statements, and what is refused."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from deployment import Deployment, Line, deployment
+from servers import LocalServers
+
+from services.__main__ import main
+
+CANGZHOU, KASHGAR = "130900", "653100"
+AVERAGES = {CANGZHOU: {"average_pension_2021.government": "5000.00", "average_pension_2021.enterprise": "3000.00"}}
+
+
+def member(member_id: str, region: str, status: str = "active", **fields: Any) -> Line:
+    return {
+        "type": "member", "member_id": member_id, "region": region, "status": status, "employment": "employee",
+        "sector": "enterprise", "valid_from": "2022-01-01", "contribution_base": "6200.00",
+    } | fields  # fmt: skip
+
+
+REGISTER: list[Line] = [
+    {
+        "type": "institution", "institution_id": "H1", "region": CANGZHOU, "kind": "hospital", "level": "2",
+        "designated_from": "2022-01-01", "pooled_outpatient": True, "networked": True,
+    },
+    member("C1", CANGZHOU), member("C2", CANGZHOU, "retired"), member("C3", CANGZHOU, "retired", sector="government"),
+    member("C4", CANGZHOU, employment="flexible_pooled_only"), member("C5", CANGZHOU, covered_to="2023-03-31"),
+    member("C6", CANGZHOU), member("C7", CANGZHOU), member("K1", KASHGAR, "retired"), member("K2", KASHGAR, "retired"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def running(private_servers: LocalServers) -> Iterator[Deployment]:
+    with deployment(private_servers) as made:
+        made.start()
+        made.register(REGISTER)
+        yield made
+
+
+@pytest.fixture
+def parameters(tmp_path: Path) -> Any:
+    def write(figures: dict[str, dict[str, str]]) -> str:
+        rows = {
+            region: {name: [{"from": "2020-01-01", "value": v}] for name, v in given.items()} for region, given in figures.items()
+        }
+        file = tmp_path / f"{len(list(tmp_path.iterdir()))}.yaml"
+        file.write_text(json.dumps(rows))
+        return str(file)
+
+    return write
+
+
+class Done(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def gongji(running: Deployment, *arguments: str, parameters: str = "") -> Done:
+    """The command line in this process: it is called sixty times, and takes a second to import."""
+    out, err = StringIO(), StringIO()
+    with pytest.MonkeyPatch.context() as patched, redirect_stdout(out), redirect_stderr(err):
+        for name in [name for name in os.environ if name.startswith("GONGJI_")]:
+            patched.delenv(name)
+        for name, value in (running.environment | ({"GONGJI_PARAMETERS": parameters} if parameters else {})).items():
+            patched.setenv(name, value)
+        patched.setattr(sys, "argv", ["gongji", "account", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    return Done(int(ended.value.code or 0), out.getvalue(), err.getvalue())
+
+
+def said(done: Done, code: int = 0) -> list[dict[str, Any]]:
+    assert done.returncode == code, done.stderr[-2000:]
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def booked(running: Deployment, month: str, region: str = CANGZHOU) -> dict[str, int]:
+    rows = running.rows(
+        "select member_id, sum(amount)::bigint from account.crediting where region = %s and month = %s group by 1", region, month
+    )
+    return dict(rows)
+
+
+def credit(running: Deployment, region: str, month: str, parameters: str = "", *more: str) -> dict[str, Any]:
+    arguments = ("credit", "--region", region, "--month", month, "--reason", "monthly", "--json", *more)
+    [summary] = said(gongji(running, *arguments, parameters=parameters))
+    return summary
+
+
+def test_a_month_is_credited_by_the_formulas_once_and_written_down(running: Deployment, parameters: Any) -> None:
+    averages = parameters(AVERAGES)
+    listed = said(
+        gongji(running, "credit", "--region", CANGZHOU, "--month", "2023-05", "--dry-run", "--json", parameters=averages)
+    )
+    assert {(line["member_id"], line["amount"]) for line in listed} == {
+        ("C1", "124.00"), ("C2", "60.00"), ("C3", "100.00"), ("C6", "124.00"), ("C7", "124.00"),
+    }  # fmt: skip
+    assert booked(running, "2023-05") == {}
+    first = credit(running, CANGZHOU, "2023-05", averages)
+    assert (first["accounts"], first["amount"]) == (5, "532.00")
+    assert first["left_out"] == {"no_account": 1, "not_in_benefit_period": 1}
+    assert booked(running, "2023-05") == {"C1": 12_400, "C2": 6_000, "C3": 10_000, "C6": 12_400, "C7": 12_400}
+    again = credit(running, CANGZHOU, "2023-05", averages)
+    assert (again["run"], again["accounts"]) == (first["run"], 0)
+    log = running.rows("select who, command, reason, after->'run' from runtime.command_log where command = 'account credit'")
+    assert [row[1:] for row in log[-2:]] == [("account credit", "monthly", first["run"])] * 2
+    assert all(row[0] for row in log)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "figures", "said"),
+    [
+        (("--month", "2023-06"), {}, (1, "average_pension_2021.enterprise and average_pension_2021.government")),
+        (
+            ("--month", "2023-06"),
+            {CANGZHOU: {"average_pension_2021.government": "1.00"}},
+            (1, "average_pension_2021.enterprise is"),
+        ),
+        (("--month", "2999-01"), AVERAGES, (1, "has not begun")),
+        (("--month", "2021-12"), AVERAGES, (1, "no policy of 130900 is in force")),
+        (("--month", "2023-13"), AVERAGES, (2, "not a month")),
+        (("--month", "2023-6"), AVERAGES, (2, "not a month")),
+        (("--month", "2023-06", "--region", "110000"), AVERAGES, (1, "not served")),
+        (("--month", "2023-06", "--reason", " "), AVERAGES, (2, "--reason")),
+    ],
+)
+def test_what_cannot_be_credited_is_said_and_nothing_is_booked(
+    running: Deployment, parameters: Any, arguments: tuple[str, ...], figures: Any, said: tuple[int, str]
+) -> None:
+    before = running.rows("select count(*) from account.crediting")
+    file = parameters(figures) if figures else ""
+    done = gongji(running, "credit", "--region", CANGZHOU, "--reason", "x", *arguments, parameters=file)
+    assert (done.returncode, said[1] in done.stderr) == (said[0], True), done.stderr
+    assert running.rows("select count(*) from account.crediting") == before
+
+
+def test_a_month_is_not_credited_by_other_figures(running: Deployment, parameters: Any) -> None:
+    credit(running, CANGZHOU, "2023-07", parameters(AVERAGES))
+    other = parameters({CANGZHOU: AVERAGES[CANGZHOU] | {"average_pension_2021.enterprise": "3100.00"}})
+    done = gongji(running, "credit", "--region", CANGZHOU, "--month", "2023-07", "--reason", "x", parameters=other)
+    assert done.returncode == 1
+    assert "2 % of 3000.00 (130900:4) then, 2 % of 3100.00 (130900:4) now" in done.stderr
+    assert booked(running, "2023-07")["C2"] == 6_000
+
+
+def test_kashgars_provisional_credit_is_trued_up_back_to_the_first_month(running: Deployment, parameters: Any) -> None:
+    none_yet = gongji(running, "trueup", "--region", KASHGAR, "--reason", "x")
+    assert (none_yet.returncode, "no month of 653100 was credited" in none_yet.stderr) == (1, True)
+    for month in ("2022-08", "2022-09", "2022-10"):
+        assert credit(running, KASHGAR, month)["amount"] == "160.00"
+    published = parameters({KASHGAR: {"average_pension_2022": "4321.99"}})
+    refused = gongji(running, "credit", "--region", KASHGAR, "--month", "2022-08", "--reason", "x", parameters=published)
+    assert (refused.returncode, "80.00 provisionally" in refused.stderr) == (1, True)
+    command = ("trueup", "--region", KASHGAR, "--json")
+    listed = said(gongji(running, *command, "--dry-run", parameters=published))
+    assert [(line["member_id"], line["month"]) for line in listed] == [
+        (name, month) for month in ("2022-08", "2022-09", "2022-10") for name in ("K1", "K2")
+    ]
+    assert {(line["booked"], line["due"], line["difference"], line["article"]) for line in listed} == {
+        ("80.00", "86.44", "6.44", "653100:5")
+    }
+    [done] = said(gongji(running, *command, "--reason", "published", parameters=published))
+    assert (done["accounts"], done["amount"]) == (6, "38.64")
+    [again] = said(gongji(running, *command, "--reason", "published", parameters=published))
+    assert again["accounts"] == 0
+    [account] = said(gongji(running, "show", "K1", "--json"))
+    assert [(e["kind"], e["month"], e["amount"]) for e in account["entries"]] == [
+        ("monthly", "2022-08", "80.00"), ("monthly", "2022-09", "80.00"), ("monthly", "2022-10", "80.00"),
+        ("true_up", "2022-08", "6.44"), ("true_up", "2022-09", "6.44"), ("true_up", "2022-10", "6.44"),
+    ]  # fmt: skip
+    assert account["closing"] == account["entries"][-1]["balance"] == "259.32"
+
+
+def test_a_base_that_was_corrected_is_trued_up_and_what_was_spent_is_on_the_work_list(
+    running: Deployment, parameters: Any
+) -> None:
+    averages = parameters(AVERAGES)
+    credit(running, CANGZHOU, "2023-08", averages)
+    held = int(running.rows("select balance from account.balance where member_id = 'C6'")[0][0])
+    use = {"type": "account_use", "use_no": "U6", "institution_id": "H1", "member_id": "C6", "purpose": "own_share",
+           "amount": f"{held / 100:.2f}", "used_at": "2023-08-20T09:00:00+08:00"}  # fmt: skip
+    running.send([use])
+    running.drain()
+    running.register([member("C6", CANGZHOU, contribution_base="6000.00")])
+    span = ("trueup", "--region", CANGZHOU, "--from", "2023-08", "--to", "2023-08", "--json")
+    [line] = said(gongji(running, *span, "--dry-run", parameters=averages))
+    assert (line["member_id"], line["booked"], line["due"], line["difference"]) == ("C6", "124.00", "120.00", "-4.00")
+    [done] = said(gongji(running, *span, "--reason", "the base was wrong", parameters=averages))
+    assert done["taken_back"] == "4.00"
+    listed = [row for row in said(gongji(running, "worklist", "--region", CANGZHOU, "--json")) if row["kind"] == "overcredited"]
+    assert [(row["member_id"], row["amount"]) for row in listed] == [("C6", "4.00")]
+
+
+def test_an_account_is_closed_as_the_article_lets_and_a_late_reversal_goes_to_the_work_list(
+    running: Deployment, parameters: Any
+) -> None:
+    credit(running, CANGZHOU, "2023-09", parameters(AVERAGES))
+    bill = {
+        "type": "claim", "claim_no": "B7", "institution_id": "H1", "member_id": "C7", "benefit": "ordinary", "channel": "direct",
+        "emergency": False, "visited_at": "2023-09-10T09:00:00+08:00", "submitted_at": "2023-09-10T09:30:00+08:00",
+        "total": "90.00", "own_paid": "0.00", "over_limit": "0.00", "pre_self_pay": "0.00", "in_scope": "90.00",
+        "use_account": True,
+    }  # fmt: skip
+    running.send([bill])
+    running.drain()
+    held = running.rows("select balance from account.balance where member_id = 'C7'")[0][0]
+    for case, why in (("enlisted", "130900:8"), ("gave_up", "130900:8")):
+        done = gongji(running, "close", "C7", "--case", case, "--reason", "x", "--on", "2023-10-01")
+        assert (done.returncode, why in done.stderr) == (1, True)
+    asked = ("close", "C7", "--case", "moved_out_of_province", "--on", "2023-10-01", "--json")
+    [shown] = said(gongji(running, *asked, "--dry-run"))
+    assert (shown["amount"], shown["to"]) == (f"{held / 100:.2f}", "transferred")
+    assert running.rows("select closed from account.balance where member_id = 'C7'") == [(False,)]
+    [closed] = said(gongji(running, *asked, "--to", "paid_out", "--reason", "letter 5"))
+    assert (closed["to"], closed["article"]) == ("paid_out", "130900:8")
+    twice = gongji(running, *asked, "--reason", "x")
+    assert (twice.returncode, "closed already" in twice.stderr) == (1, True)
+    running.send(
+        [
+            {
+                "type": "reversal",
+                "claim_no": "B7",
+                "institution_id": "H1",
+                "reversed_at": "2023-10-02T09:00:00+08:00",
+                "reason": "r",
+            }
+        ]
+    )
+    running.drain()
+    [account] = said(gongji(running, "show", "C7", "--json"))
+    assert (account["closing"], account["closed"]["disposal"]) == ("0.00", "paid_out")
+    assert [(row["kind"], row["amount"], row["claim_no"]) for row in account["worklist"]] == [("late_reversal", "90.00", "B7")]
+    later = credit(running, CANGZHOU, "2023-10", parameters(AVERAGES))
+    assert later["left_out"]["account_closed"] == 1
+    [row] = running.rows(
+        "select who, reason, before->>'balance', after->>'to' from runtime.command_log where command = 'account close'"
+    )
+    assert row[1:] == ("letter 5", f"{held / 100:.2f}", "paid_out")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "why"),
+    [
+        (("close", "nobody", "--case", "died", "--reason", "x"), 1, "no such member"),
+        (("close", "C1", "--case", "vanished", "--reason", "x"), 2, "--case"),
+        (("close", "C1", "--case", "died", "--to", "paid_out", "--reason", "x", "--on", "2023-10-01"), 1, "heirs (130900:8)"),
+        (("close", "C1", "--case", "died", "--reason", "x", "--on", "2999-01-01"), 1, "has not come"),
+        (("close", "C1", "--case", "died"), 2, "--reason"),
+        (("show", "nobody"), 1, "no such member"),
+        (("show", "C1", "--from", "2023-02-30"), 2, "--from"),
+    ],
+)
+def test_what_cannot_be_closed_or_shown_is_said(running: Deployment, arguments: tuple[str, ...], code: int, why: str) -> None:
+    done = gongji(running, *arguments)
+    assert (done.returncode, why in done.stderr) == (code, True), done.stderr
+    assert running.rows("select count(*) from account.closing where member_id in ('nobody', 'C1')") == [(0,)]
+
+
+def test_every_statement_reconciles_with_the_postings_and_the_books_are_clean(running: Deployment) -> None:
+    for member_id, balance in running.rows("select member_id, balance from account.balance"):
+        [account] = said(gongji(running, "show", member_id, "--json"))
+        posted = running.rows(
+            "select coalesce(sum(case when credit = %s then amount else -amount end), 0)::bigint from account.posting"
+            " where %s in (debit, credit)", f"personal:{member_id}", f"personal:{member_id}",
+        )  # fmt: skip
+        moved = sum(round(float(entry["amount"]) * 100) for entry in account["entries"])
+        assert moved == balance == posted[0][0] == round(float(account["closing"]) * 100)
+    running.audit()
