@@ -33,7 +33,7 @@ def yuan(amount_fen: int) -> str:
 
 
 def half_up(numerator: int, denominator: int) -> int:
-    """numerator ÷ denominator, rounded half up; both non-negative, the denominator positive."""
+    """Numerator ÷ denominator, rounded half up; both non-negative, the denominator positive."""
     return (2 * numerator + denominator) // (2 * denominator)
 
 

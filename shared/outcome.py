@@ -52,8 +52,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     insured_region: str | None = None
     care_region: str | None = None
     event_id: str
-    accepted_at: str | None | msgspec.UnsetType = msgspec.UNSET  # on Kafka, not in a replay
-    settled_at: str | None | msgspec.UnsetType = msgspec.UNSET
+    accepted_at: str | msgspec.UnsetType | None = msgspec.UNSET  # on Kafka, not in a replay
+    settled_at: str | msgspec.UnsetType | None = msgspec.UNSET
 
 
 _encoder = msgspec.json.Encoder()

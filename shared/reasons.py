@@ -66,9 +66,7 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     field: str | None = None
 
 
-def reason(
-    code: str, *, article: str | None = None, field: str | None = None, zh: str = "", en: str = ""
-) -> Reason:
+def reason(code: str, *, article: str | None = None, field: str | None = None, zh: str = "", en: str = "") -> Reason:
     """A reason by its code, its standing text followed by what is particular to the case. Raises KeyError."""
     text_zh, text_en = TEXTS[code]
     return Reason(

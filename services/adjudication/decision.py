@@ -28,7 +28,13 @@ def quote_stale(now: Decision, stale: Stale) -> Decision:
     )
 
 
-_CHANGED = {"quote": "试算凭证无法识别", "content": "结算内容", "policy": "政策", "accumulators": "累计值", "register": "登记信息"}
+_CHANGED = {
+    "quote": "试算凭证无法识别",
+    "content": "结算内容",
+    "policy": "政策",
+    "accumulators": "累计值",
+    "register": "登记信息",
+}
 
 
 def without_funds(
