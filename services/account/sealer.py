@@ -104,7 +104,8 @@ class Sealer:
                 return 0
             instant, _ = await seal_store.now(tx)
             day, postings = seal.of_one_day(tail, dated, await seal_store.first_open_day(tx))
-            block, digests = seal.close(tail, day, postings, self._algorithm, instant)
+            # In a thread: tens of milliseconds of hashing must not keep a claim waiting.
+            block, digests = await asyncio.to_thread(seal.close, tail, day, postings, self._algorithm, instant)
             await seal_store.append(tx, block, digests)
         return len(postings)
 
@@ -121,7 +122,7 @@ class Sealer:
 
     async def _add_root(self, tx: Tx, day: str, instant: str, *, closes: bool) -> None:
         blocks = await seal_store.blocks_of(tx, day)
-        made = seal.root_of(blocks, day, self._algorithm, instant, closes=closes)
+        made = await asyncio.to_thread(seal.root_of, blocks, day, self._algorithm, instant, closes=closes)
         await seal_store.add_root(tx, made, msgspec.json.encode(made))
 
     async def _publish(self) -> tuple[Root, ...]:
