@@ -14,6 +14,7 @@ from services.account.entitlement import Month
 from shared.calendar import SHANGHAI, read_date
 from shared.errors import Stop, UsageError
 from shared.policy.leaving import Case, Disposal
+from shared.runtime.command import stated
 from shared.runtime.settings import Settings
 
 app = typer.Typer(
@@ -39,8 +40,8 @@ def credit(
     as_json: Json = False,
 ) -> None:
     """Credit every member of a region for a month, by the region's formulas; once, however often it is commanded."""
-    _needs_reason(reason, dry_run=dry_run)
-    asked = cli_runs.Command(MONTHLY, region, (_month(month, "--month"),), reason)
+    why = reason if dry_run else stated(reason)
+    asked = cli_runs.Command(MONTHLY, region, (_month(month, "--month"),), why)
     cli_runs.run(Settings.load(), asked, dry_run=dry_run, as_json=as_json)
 
 
@@ -55,9 +56,9 @@ def trueup(
     as_json: Json = False,
 ) -> None:
     """Book what credited months come to now, less what was booked for them: after a new average, base, status or payment."""
-    _needs_reason(reason, dry_run=dry_run)
+    why = reason if dry_run else stated(reason)
     span = (_EARLIEST if first is None else _month(first, "--from"), _month(last, "--to") if last else _month_of(_today()))
-    cli_runs.run(Settings.load(), cli_runs.Command(TRUE_UP, region, span, reason), dry_run=dry_run, as_json=as_json)
+    cli_runs.run(Settings.load(), cli_runs.Command(TRUE_UP, region, span, why), dry_run=dry_run, as_json=as_json)
 
 
 @app.command()
@@ -72,7 +73,7 @@ def close(
     as_json: Json = False,
 ) -> None:
     """Close an account as the city's article lets: its balance goes along, is paid out, or goes to the heirs."""
-    _needs_reason(reason, dry_run=dry_run)
+    why = reason if dry_run else stated(reason)
     if case not in get_args(Case):
         raise UsageError(f"--case: {case!r} is none of {', '.join(get_args(Case))}")
     if to is not None and to not in get_args(Disposal):
@@ -80,7 +81,7 @@ def close(
     day = _day(on, "--on") or _today()
     if day > _today():
         raise Stop(f"{day} has not come: an account is closed for what has happened")
-    done = cli_shown.closing(Settings.load(), Wanted(member, case, day, to), reason, dry_run=dry_run)
+    done = cli_shown.closing(Settings.load(), Wanted(member, case, day, to), why, dry_run=dry_run)
     if as_json:
         _print(done)
     else:
@@ -113,11 +114,6 @@ def worklist(region: Annotated[str | None, typer.Option(help="Only of this regio
             _print(row)
         else:
             typer.echo(" ".join(str(value) for value in row.values() if value is not None))
-
-
-def _needs_reason(reason: str, *, dry_run: bool) -> None:
-    if not dry_run and not reason.strip():
-        raise UsageError("say why with --reason: it is kept with who and when")
 
 
 def _month_of(day: date) -> Month:

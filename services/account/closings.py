@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any, NamedTuple
 
-from services.account import command_log
 from services.account.crediting_store import PostgresCreditingStore
 from services.account.leaving import Asked, Choice, Closing, choose, close
 from shared.errors import Stop
 from shared.money import yuan
 from shared.policy import Policies
+from shared.runtime.command import log_command
 from shared.runtime.database import Database
 
 _HISTORY = "select region, status, valid_from from eligibility.member where member_id = $1 order by valid_from"
@@ -64,5 +64,5 @@ async def carry_out(writer: Database, leaver: Leaver, reason: str) -> Closing:
         await store.record_closing(tx, closing)
         after = {"member_id": member_id, "case": closing.case, "balance": "0.00", "closed": True, "to": leaver.choice.disposal}
         before = {"member_id": member_id, "balance": yuan(had), "closed": False}
-        await command_log.write(tx, "account close", reason, before, after)
+        await log_command(tx, "account close", reason, before, after)
     return closing

@@ -11,13 +11,14 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from services.account import command_log, commands
+from services.account import commands
 from services.account.commands import COMMANDS, MONTHLY, PIECE, TRUE_UP, Entry, Piece, Rule
 from services.account.entitlement import NOT_IN_REGION, Due, Scale
 from services.account.plan import CLOSED, Planned, check, plan
 from services.account.waiting import Bookings
 from shared.errors import Stop
 from shared.identity import part_of, partition_of
+from shared.runtime.command import add_outcome, log_command, who
 from shared.runtime.database import Database
 from shared.runtime.kafka import Producer
 from shared.runtime.points import reach
@@ -98,7 +99,7 @@ class Runs:
         came.seconds = time.monotonic() - began
         async with self._writer.transaction() as tx:
             await tx.execute("update account.credit_run set ended_at = now() where run_id = $1", came.run)
-            await command_log.add(tx, number, {"entries": came.entries, "fen": came.amount, "fen_back": came.taken_back})
+            await add_outcome(tx, number, {"entries": came.entries, "fen": came.amount, "fen_back": came.taken_back})
         return came
 
     async def _begin(self, asked: Asked) -> tuple[int, int]:
@@ -116,11 +117,11 @@ class Runs:
                     "insert into account.credit_run (kind, region, first_month, last_month, figures, who, reason)"
                     " values ($1, $2, $3, $4, $5::jsonb, $6, $7) returning run_id",
                     asked.kind, asked.region, months[0], months[-1],
-                    json.dumps(figures, ensure_ascii=False), command_log.who(), asked.reason,
+                    json.dumps(figures, ensure_ascii=False), who(), asked.reason,
                 )  # fmt: skip
             after = {"run": run, "region": asked.region, "months": months, "figures": figures}
             command = "account credit" if asked.kind == MONTHLY else "account trueup"
-            return int(run), await command_log.write(tx, command, asked.reason, before, after)
+            return int(run), await log_command(tx, command, asked.reason, before, after)
 
     async def _pieces(self, asked: Asked, came: Came, looked: Looked) -> AsyncIterator[Piece]:
         """The run, cut into pieces: each has members of one partition, and of one month."""

@@ -11,6 +11,7 @@ from shared.runtime.step import Tx
 
 _LOG = """
     insert into runtime.command_log (who, command, reason, before, after) values ($1, $2, $3, $4::jsonb, $5::jsonb)
+    returning id
 """
 
 
@@ -26,6 +27,13 @@ def stated(why: str) -> str:
     return why.strip()
 
 
-async def log_command(tx: Tx, command: str, why: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
-    """Writes it down, in the transaction of what is commanded."""
-    await tx.execute(_LOG, who(), command, why, json.dumps(before, ensure_ascii=False), json.dumps(after, ensure_ascii=False))
+async def log_command(tx: Tx, command: str, why: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> int:
+    """Writes it down, in the transaction of what is commanded. Returns the row's number."""
+    texts = (json.dumps(before, ensure_ascii=False), json.dumps(after, ensure_ascii=False))
+    return int(await tx.fetchval(_LOG, who(), command, why, *texts))
+
+
+async def add_outcome(tx: Tx, number: int, outcome: Mapping[str, Any]) -> None:
+    """Adds to the row of a command what it came to."""
+    text = json.dumps(outcome, ensure_ascii=False)
+    await tx.execute("update runtime.command_log set after = after || $2::jsonb where id = $1", number, text)
