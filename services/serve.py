@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import signal
 import sys
 import time
@@ -20,6 +21,8 @@ from shared.runtime.database import Database, reach
 from shared.runtime.service import Service, prepare
 from shared.runtime.settings import Settings
 from shared.runtime.telemetry import log_to_stderr
+
+log = logging.getLogger("gongji.serve")
 
 _DRAIN_SECONDS = 60.0
 _BACKOFF_SECONDS = (0.0, 0.5, 2.0, 5.0)  # after quick deaths in a row
@@ -41,6 +44,9 @@ async def _one(name: str, settings: Settings, policies: Policies) -> None:
     if name == "adjudication":
         await _keep_packs(settings, policies)
     cache = Cache(settings.redis, incarnation)
+    if why := await cache.away():
+        remedy = "start it (gongji servers up) or set GONGJI_REDIS"
+        log.warning("redis is not there; settlement goes on without it", extra={"fields": {"why": why, "remedy": remedy}})
     wirings = pipeline.wirings(name, policies, cache, _now)
     chores = [asyncio.create_task(chore) for chore in pipeline.chores(name, settings)]
     try:

@@ -40,6 +40,11 @@ class Settlement(msgspec.Struct, frozen=True):
     moves: tuple[tuple[str, int], ...] = ()  # member, fen (negative: paid out of the account)
     todo: tuple[Todo, ...] = ()  # what came back to closed accounts
 
+    @property
+    def outcome(self) -> str:
+        """By what it is counted: settled, rejected, reversed; answered, when it is one given before."""
+        return "answered" if self.answer.key[2] == "question" else self.answer.outcome
+
 
 @dataclass(slots=True)
 class Facts:

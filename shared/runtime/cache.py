@@ -111,6 +111,14 @@ class Cache:
         """Deletes a member's counters; the next read comes from Postgres. Raises one of TROUBLE."""
         await self._redis.delete(self._prefix + member_id)
 
+    async def away(self) -> str:
+        """Why Redis does not answer; nothing when it does."""
+        try:
+            await self._redis.ping()
+        except self.TROUBLE as trouble:
+            return str(trouble) or type(trouble).__name__
+        return ""
+
     async def close(self) -> None:
         """Closes the connections."""
         await self._redis.aclose()

@@ -157,7 +157,8 @@ class Loop:
             lease.relayed_seq = lease.out_seq
         reach("after_announce")
         self._holdings.through()
-        self._telemetry.settled(done.advances.values())
+        outcomes = (getattr(filed.decision, "outcome", None) for filed in done.filed)
+        self._telemetry.settled(done.advances.values(), (outcome for outcome in outcomes if isinstance(outcome, str)))
 
 
 def _run(so_far: int, entry: Entry) -> int:

@@ -18,6 +18,7 @@ from shared.runtime.lease import Advance, Lease, Place
 REGISTRY = CollectorRegistry()
 _STEP = ("service", "step")
 _RECORDS = Counter("gongji_records", "Records applied, by what became of them", (*_STEP, "became"), registry=REGISTRY)
+_OUTCOMES = Counter("gongji_settled", "Answers given, by outcome", (*_STEP, "outcome"), registry=REGISTRY)
 _BATCHES = Counter("gongji_batches", "Transactions committed", _STEP, registry=REGISTRY)
 _BATCH_SIZE = Histogram(
     "gongji_batch_records", "Records a transaction", _STEP, buckets=(1, 5, 20, 50, 100, 200, 500, 1000), registry=REGISTRY
@@ -80,8 +81,10 @@ class Telemetry:
     def _say(self, level: int, message: str, **fields: Any) -> None:
         self._log.log(level, message, extra={"fields": fields})
 
-    def settled(self, advances: Iterable[Advance]) -> None:
-        """A batch is through: committed, projected, announced."""
+    def settled(self, advances: Iterable[Advance], outcomes: Iterable[str]) -> None:
+        """A batch is through: committed, projected, announced. ``outcomes``: of those of its decisions that have one."""
+        for outcome in outcomes:
+            _OUTCOMES.labels(*self._labels, outcome).inc()
         records = 0
         for by in advances:
             records += by.records
