@@ -66,7 +66,6 @@ async def asyncpg_pool(dsn: str) -> AsyncIterator[Any]:
     settings = {
         "application_name": "gongji-counter",
         "default_transaction_read_only": "on",
-        "plan_cache_mode": "force_custom_plan",
         "jit": "off",
     }
     async with asyncpg.create_pool(

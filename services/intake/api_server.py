@@ -129,7 +129,7 @@ async def listening(app: ASGIApp, door: Door) -> AsyncIterator[str]:
         raise UsageError(f"GONGJI_API={door.host}:{door.port}: {trouble.strerror}") from trouble
     config = uvicorn.Config(
         app, http=_Protocol, ws="none", lifespan="off", log_config=None, access_log=False, server_header=False,
-        timeout_keep_alive=30, timeout_graceful_shutdown=_DRAIN_SECONDS, **door.tls(),
+        proxy_headers=False, timeout_keep_alive=30, timeout_graceful_shutdown=_DRAIN_SECONDS, **door.tls(),
     )  # fmt: skip
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
