@@ -300,6 +300,29 @@ PLANTS = (
         ),
         may=("decided_is_in_the_tables", "outbox_is_gapless"),
     ),
+    # While a step has records left, only what was overtaken by a later record of its kind is known to be lost.
+    Plant(
+        "a lost outcome, with more on its way",
+        ("decided_is_answered",),
+        (
+            "update runtime.lease set next_offset = next_offset - 1 where service = 'account' and topic = 'claims.adjudicated'",
+            "delete from account.outcome where "
+            + one("account.outcome", f"t.kind = 'claim' and t.journal_id is null and t.outcome = 'settled' and {STANDING}")
+            + f" returning {KEY}",
+        ),
+        may=("decided_is_in_the_tables", "outbox_is_gapless", "repeat_gets_the_first_outcome", "records_are_accounted_for"),
+    ),
+    Plant(
+        "a lost decision, with more on its way",
+        ("accepted_is_decided", "outcome_has_its_claim"),
+        (
+            "update runtime.lease set next_offset = next_offset - 1 where service = 'eligibility' and topic = 'claims.accepted'",
+            "delete from adjudication.decision where "
+            + one("adjudication.decision", "t.kind = 'claim' and t.outcome = 'rejected'")
+            + f" returning {KEY}",
+        ),
+        may=("decided_is_in_the_tables", "outbox_is_gapless", "records_are_accounted_for"),
+    ),
     Plant(
         "a claim that never left",
         ("accepted_is_decided",),
@@ -619,6 +642,21 @@ def test_a_planted_breach_is_named(settled: Settings, new_database: Callable[...
     # Whatever touches a sealed posting is found by its seal as well.
     assert set(plant.must) <= set(found) <= {*plant.must, *plant.may, "sealed_is_unchanged"}, found
     assert any(row[0] in breach for breach in found[plant.must[0]]), (row[0], found)
+
+
+def test_the_end_of_the_path_is_in_flight_and_no_breach(settled: Settings, new_database: Callable[..., str]) -> None:
+    copy = new_database(settled.postgres, settled.postgres.rpartition("/")[2])
+    with psycopg.connect(copy, autocommit=True) as books:
+        books.execute(
+            "update runtime.lease set next_offset = next_offset - 1 where service = 'account' and topic like 'claims.%'"
+        )
+        books.execute(
+            "delete from account.outcome where kind <> 'answer' and (source_partition, seq) in"
+            " (select source_partition, max(seq) from account.outcome where kind <> 'answer' group by 1)"
+        )
+    report = look(replace(settled, postgres=copy), topics=False)
+    (answered,) = [finding for finding in report.findings if finding.check.name == "decided_is_answered"]
+    assert (answered.total, answered.in_flight > 0, report.quiescent) == (0, True, False)
 
 
 @pytest.mark.parametrize(("value", "what"), [("9999:1", "ahead"), ("{version}:77777777", "at version"), ("1:none", "table")])

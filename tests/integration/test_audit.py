@@ -1,0 +1,94 @@
+"""`gongji audit` and `gongji claim show` as commands: clean while the system works, and exact about what is not there."""
+
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from deployment import Deployment, chunks, deployment
+from servers import LocalServers
+
+from services.ops.generate import generate
+
+pytestmark = pytest.mark.servers
+
+REGIONS = ("130900", "440800", "511900", "653100", "420300")
+
+
+@pytest.fixture(scope="module")
+def working(private_servers: LocalServers) -> Iterator[Deployment]:
+    with deployment(private_servers) as made:
+        made.start()
+        yield made
+
+
+def test_the_audit_is_clean_while_the_system_works_and_says_how_far_it_looked(working: Deployment) -> None:
+    lines = [line for line in generate(4000, 800, REGIONS, 21) if isinstance(line, dict)]
+    working.register(lines)
+    feed = [line for line in lines if line["type"] in ("claim", "reversal", "account_use")]
+
+    def send() -> None:
+        for piece in chunks(feed, 8):
+            working.send(piece)
+
+    sending = threading.Thread(target=send)
+    sending.start()
+    reports: list[dict[str, Any]] = []
+    while sending.is_alive() or len(reports) < 2:
+        done = working.command("audit", "--json")
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
+        reports.append(json.loads(done.stdout))
+    sending.join()
+    working.drain()
+    last = json.loads(working.command("audit", "--json").stdout)
+    assert (last["ok"], last["quiescent"], last["in_flight"]) == (True, True, 0)
+    assert len(reports[0]["looked_up_to"]) > 0
+    assert sum(one["next_offset"] for one in reports[0]["looked_up_to"]) <= sum(
+        one["next_offset"] for one in last["looked_up_to"]
+    )
+    assert {check["id"] for check in last["checks"]} | {one["id"] for one in last["not_checked"]} == {
+        f"I{number}" for number in range(1, 21)
+    }
+
+
+def test_a_claims_journey_is_shown(working: Deployment) -> None:
+    ((institution, number, remote),) = working.rows(
+        "select institution_id, claim_no, insured_region <> care_region from account.outcome"
+        " where kind = 'reversal' and pooled < 0 order by 3 desc, 1, 2 limit 1"
+    )
+    done = working.command("claim", "show", number, "--institution", institution, "--json")
+    assert done.returncode == 0, done.stderr
+    journey = json.loads(done.stdout)
+    assert [one["kind"] for one in journey["decisions"]] == ["claim", "reversal"]
+    assert [one["outcome"] for one in journey["outcomes"] if one["kind"] != "answer"] == ["settled", "reversed"]
+    assert [one["kind"] for one in journey["obligations"]] == (["claim", "reversal"] if remote else [])
+    assert journey["submission"][0]["reversed"] is True
+    assert len(journey["postings"]) % 2 == 0
+    assert working.command("claim", "show", number, "--institution", institution).returncode == 0
+
+
+def test_a_number_of_several_institutions_or_of_none_is_said(working: Deployment) -> None:
+    template = {
+        "type": "account_use", "use_no": "SAME", "member_id": "M", "purpose": "drugs", "amount": "1.00",
+        "used_at": "2023-06-15T09:00:00+08:00",
+    }  # fmt: skip
+    working.send([template | {"institution_id": "HA"}, template | {"institution_id": "HB"}])
+    working.drain()
+    both = working.command("claim", "show", "SAME", "--json")
+    assert (both.returncode, both.stdout.split()) == (1, ["HA", "HB"])
+    assert working.command("claim", "show", "SAME", "--institution", "HB", "--json").returncode == 0
+    nobody = working.command("claim", "show", "NEVER")
+    assert (nobody.returncode, nobody.stdout) == (1, "")
+    assert "nobody has sent" in nobody.stderr
+
+
+@pytest.mark.parametrize("server", ["kafka", "postgres", "redis"])
+def test_a_server_that_is_not_there_is_named(working: Deployment, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    addresses = working.servers.addresses
+    real = {"kafka": addresses.kafka, "postgres": addresses.postgres, "redis": addresses.redis}
+    gone = {"kafka": "127.0.0.1:9", "postgres": "postgresql://nobody@127.0.0.1:9/none", "redis": "redis://127.0.0.1:9/0"}
+    given = {f"GONGJI_{name.upper()}": address for name, address in (real | {server: gone[server]}).items()}
+    monkeypatch.setattr(Deployment, "environment", working.environment | given)
+    done = working.command("audit")
+    assert (done.returncode, f"gongji: {server}: " in done.stderr) == (3, True), done.stderr
