@@ -3,7 +3,10 @@
 import asyncio
 import json
 import random
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -223,6 +226,23 @@ async def test_an_institutions_outcomes_come_once_each_whatever_is_settled_meanw
                 cursor = behind
         await settling
     assert sorted(seen) == sorted(numbers)
+
+
+def test_the_command_streams_a_file_and_says_which_lines_were_not_taken(counter: World, tmp_path: Path) -> None:
+    day = tmp_path / "day.ndjson"
+    lines = [claim(MEMBERS[5], "7.00"), claim(MEMBERS[5], total="1.00"), claim(institution=THERE)]
+    day.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    command = [sys.executable, "-m", "services", "feed", "send", "--http", counter.url, "--json", str(day)]
+    environment = counter.deployment.environment
+    done = subprocess.run(
+        command, env=environment | {"GONGJI_KEY": counter.keys[HERE]}, capture_output=True, text=True, timeout=120, check=False
+    )
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [answer.get("outcome") for answer in answers] == ["settled", "rejected", None]
+    assert done.returncode == 1
+    assert f"{day}:3" in done.stderr.replace("\n", "")
+    assert "2 outcomes, 1 of them rejections" in done.stderr
+    assert subprocess.run(command, env=environment, capture_output=True, timeout=120, check=False).returncode == 2, "no key"
 
 
 # -- who may --------------------------------------------------------------------------------------------------------
