@@ -18,9 +18,10 @@ from rich.console import Console
 from deploy.local import servers as local
 from services.demo import day, show, summary
 from services.demo.day import Asked, Feed, Ran
+from services.demo.month import Month
 from services.demo.watch import Line
 from services.demo.workers import Workers
-from shared.errors import UsageError
+from shared.errors import Stop, UsageError
 from shared.policy import Policies
 from shared.runtime.database import reader
 from shared.runtime.settings import Settings, home_directory
@@ -36,6 +37,9 @@ def demo(
     seed: Annotated[int | None, typer.Option(min=0, max=_SEEDS - 1, help="A day not yet in these books unless given.")] = None,
     rate: Annotated[float | None, typer.Option(min=1, help="Submissions a second; as fast as it goes unless given.")] = None,
     *,
+    month: Annotated[
+        bool, typer.Option("--month", help="Also credit the accounts, pay institutions, seal the ledger and prove a claim.")
+    ] = False,
     chaos: Annotated[bool, typer.Option("--chaos", help="Kill a worker of each service on the way.")] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave servers and services running.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
@@ -48,8 +52,8 @@ def demo(
             policies = Policies.load(settings.policies, settings.parameters)
             regions = policies.regions
             number = secrets.randbelow(_SEEDS) if seed is None else seed
-            asked = Asked(claims, max(members or claims // 4, len(regions)), number, rate, chaos)
-            workers, ran = _run(stage, console, settings, regions=regions, asked=asked, fresh=seed is None)
+            asked = Asked(claims, max(members or claims // 4, len(regions)), number, rate, chaos, month)
+            workers, ran, told = _run(stage, console, settings, regions=regions, asked=asked, fresh=seed is None)
             came_of_it = asyncio.run(_read(settings, ran))
             audit = _audit(console)
             if keep:
@@ -61,18 +65,21 @@ def demo(
         raise typer.Exit(_INTERRUPTED) from None
     names = {region: (pack.name.zh, pack.name.en) for region, pack in policies.packs.items()}
     show.tables(console, came_of_it, ran, audit, names)
+    for sentence in told.sentences() if told else ():
+        console.print(sentence, soft_wrap=True, markup=False)
     passed = bool(audit["ok"]) and came_of_it.records.add_up and came_of_it.records.taken >= ran.submitted
     if keep:
         _say_how_to_stop(console, settings, workers)
     if as_json:
-        typer.echo(json.dumps({"ok": passed, **show.document(came_of_it, ran, audit, names)}, ensure_ascii=False))
+        further = {"month": [one._asdict() for one in told.told]} if told else {}
+        typer.echo(json.dumps({"ok": passed, **show.document(came_of_it, ran, audit, names), **further}, ensure_ascii=False))
     if not passed:
         raise typer.Exit(1)
 
 
 def _run(
     stage: ExitStack, console: Console, settings: Settings, *, regions: tuple[str, ...], asked: Asked, fresh: bool
-) -> tuple[Workers, Ran]:
+) -> tuple[Workers, Ran, Month | None]:
     """Starts the services, writes a day (with `fresh` one that these books do not have), and runs it."""
     line = Line(console)
     stage.callback(line.end)
@@ -90,9 +97,12 @@ def _run(
         asked = asked._replace(seed=(asked.seed + 1) % _SEEDS)
         feed.write(asked, regions)
     line.say(f"services: ready; the day of seed {asked.seed} is in {directory}")
-    ran = asyncio.run(day.run(settings, feed, asked, workers, line))
+    month = Month(settings, regions, directory, line) if asked.month else None
+    ran = asyncio.run(day.run(settings, feed, asked, workers, line, between=month.credit if month else None))
+    if month is not None:
+        month.close(asyncio.run(_a_claim(settings)))
     line.end()
-    return workers, ran
+    return workers, ran, month
 
 
 def _servers(stage: ExitStack, console: Console) -> Settings:
@@ -131,6 +141,18 @@ def _interruptible() -> Iterator[None]:
 def _deaf() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+async def _a_claim(settings: Settings) -> tuple[str, str]:
+    """A claim to prove: one that a family account paid for, if there is one."""
+    async with reader(settings.postgres) as connection:
+        row = await connection.fetchrow(
+            "select institution_id, claim_no from account.outcome where kind = 'claim' and journal_id is not null"
+            " order by family_account > 0 desc, settled_at desc limit 1"
+        )
+    if row is None:
+        raise Stop("no claim of the day has a journal that could be proved")
+    return row["institution_id"], row["claim_no"]
 
 
 async def _read(settings: Settings, ran: Ran) -> summary.Summary:

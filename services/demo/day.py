@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from services.demo.month import MONTH
 from services.demo.watch import Line, Standing, Watch, standing
 from services.demo.workers import Workers
 from services.ops.barrier import Barrier
@@ -34,6 +35,7 @@ class Asked(NamedTuple):
     seed: int
     rate: float | None
     chaos: bool
+    month: bool = False
 
 
 class Kill(NamedTuple):
@@ -71,6 +73,8 @@ class Feed:
                 if isinstance(line, bytes):
                     day.write(line + b"\n")
                 else:
+                    if asked.month and line["type"] == "member":
+                        line["paid_through"] = MONTH
                     (register if line["type"] in REGISTER_TYPES else day).write(msgspec.json.encode(line) + b"\n")
 
     def first_member(self) -> str:
@@ -86,8 +90,12 @@ async def is_known(settings: Settings, member_id: str) -> bool:
         return bool(await tx.fetchval("select exists (select from eligibility.member where member_id = $1)", member_id))
 
 
-async def run(settings: Settings, feed: Feed, asked: Asked, workers: Workers, line: Line) -> Ran:
+async def run(
+    settings: Settings, feed: Feed, asked: Asked, workers: Workers, line: Line, *, between: Callable[[], None] | None = None
+) -> Ran:
     """Sends the register, then the day; returns when every record went through the last service.
+
+    ``between`` the two something else may be done.
 
     Raises ServerMissing when nothing moves any more, Stop when a service does not come back or does not announce.
     """
@@ -98,6 +106,9 @@ async def run(settings: Settings, feed: Feed, asked: Asked, workers: Workers, li
         before = await _through(barrier, feeder, waiting)  # what an interrupted day left is not of this one
         line.show("sending the register")
         await sending.run(_lines(feed.register), wait=False)
+        if between is not None:
+            await asyncio.to_thread(between)
+            before = await _through(barrier, feeder, waiting)
         began = time.monotonic()
         watch = Watch(database, workers, before, line, lambda: sending.sent.submitted)
         watching = asyncio.create_task(watch.run())

@@ -9,11 +9,14 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psycopg
 import pytest
 from deployment import Deployment, Line, deployment
 from servers import LocalServers
 
 from services.__main__ import main
+from services.ops.audit import accounts
+from services.ops.audit.check import Query
 
 CANGZHOU, KASHGAR = "130900", "653100"
 AVERAGES = {CANGZHOU: {"average_pension_2021.government": "5000.00", "average_pension_2021.enterprise": "3000.00"}}
@@ -275,3 +278,40 @@ def test_every_statement_reconciles_with_the_postings_and_the_books_are_clean(ru
         moved = sum(round(float(entry["amount"]) * 100) for entry in account["entries"])
         assert moved == balance == posted[0][0] == round(float(account["closing"]) * 100)
     running.audit()
+
+
+PLANTS = [
+    (accounts.SHEETS, "C1", "update account.crediting set amount = amount + 1 where member_id = 'C1' and month = '2023-05'"),
+    (accounts.SHEETS, "C2", "update account.posting set amount = amount - 1 where credit = 'personal:C2'"),
+    (accounts.SHEETS, "C6", "update account.crediting set recoverable = 0 where member_id = 'C6'"),
+    (
+        accounts.ONCE,
+        "C1",
+        "update account.crediting set month = '2023-05' where member_id = 'C1' and month = '2023-07'",
+    ),
+    (accounts.ONCE, "C3", "update account.crediting set run_id = 999 where member_id = 'C3' and month = '2023-05'"),
+    (accounts.CLOSED, "C1", "update account.balance set balance = 0, closed = true where member_id = 'C1'"),
+    (accounts.CLOSED, "C7", "update account.balance set closed = false where member_id = 'C7'"),
+    (accounts.CLOSED, "C7", "update account.closing set amount = amount + 1 where member_id = 'C7'"),
+    (accounts.CLOSED, "C7", "insert into account.posting values (999999, 1, 'contributions', 'personal:C7', 1, 0)"),
+    (accounts.WORKLIST, "journal", "delete from account.worklist where kind = 'late_reversal'"),
+    (accounts.WORKLIST, "journal", "update account.worklist set amount = amount + 1 where kind = 'overcredited'"),
+    (accounts.OWNED, "C7/", "delete from account.closing"),
+    (accounts.OWNED, "130900/", "delete from account.crediting where month = '2023-05'"),
+    (accounts.COMMANDED, "run ", "delete from runtime.command_log where command = 'account trueup'"),
+    (accounts.COMMANDED, "closing C7", "delete from runtime.command_log where command = 'account close'"),
+]
+
+
+@pytest.mark.parametrize(("query", "key", "plant"), PLANTS)
+def test_the_audit_names_what_was_planted(running: Deployment, query: Query, key: str, plant: str) -> None:
+    """By the owner's hand, with triggers and constraints out of the way; rolled back."""
+    with psycopg.connect(running.servers.addresses.postgres) as books:
+        assert books.execute(query.sql).fetchall() == []
+        for table in ("journal", "posting", "crediting", "closing"):
+            books.execute(f"alter table account.{table} disable trigger user")
+        for constraint in ("crediting_recoverable", "crediting_says_something"):
+            books.execute(f"alter table account.crediting drop constraint {constraint}")
+        assert books.execute(plant).rowcount > 0
+        assert [row for row in books.execute(query.sql).fetchall() if key in row[0]] != []
+        books.rollback()

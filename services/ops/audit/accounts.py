@@ -2,7 +2,7 @@
 
 from services.ops.audit.check import Check, Query, family
 
-_SHEETS = Query(
+SHEETS = Query(
     Check(
         "I1",
         "crediting_equals_postings",
@@ -35,7 +35,7 @@ _SHEETS = Query(
     """,
 )
 
-_ONCE = Query(
+ONCE = Query(
     Check(
         "I4",
         "months_are_credited_once",
@@ -58,7 +58,7 @@ _ONCE = Query(
     """,
 )
 
-_CLOSED = Query(
+CLOSED = Query(
     Check(
         "I1",
         "closed_accounts_stay_closed",
@@ -87,7 +87,7 @@ _CLOSED = Query(
     """,
 )
 
-_WORKLIST = Query(
+WORKLIST = Query(
     Check(
         "I1",
         "worklist_is_complete",
@@ -110,7 +110,7 @@ _WORKLIST = Query(
     """,
 )
 
-_OWNED = Query(
+OWNED = Query(
     Check(
         "I1",
         "sheets_and_closings_have_their_rows",
@@ -126,7 +126,7 @@ _OWNED = Query(
     """,
 )
 
-_COMMANDED = Query(
+COMMANDED = Query(
     Check(
         "I19",
         "accounts_are_credited_and_closed_by_command",
@@ -146,4 +146,4 @@ _COMMANDED = Query(
     """,
 )
 
-ACCOUNTS = family(_SHEETS, _ONCE, _CLOSED, _WORKLIST, _OWNED, _COMMANDED)
+ACCOUNTS = family(SHEETS, ONCE, CLOSED, WORKLIST, OWNED, COMMANDED)
