@@ -90,6 +90,34 @@ async def test_a_batch_of_a_fenced_worker_is_rolled_back_whole(world: World, dat
     assert len(await world.announced()) == 10
 
 
+async def test_leases_are_locked_in_the_order_of_their_partitions(world: World, database: Database) -> None:
+    """Whoever waits for a lower partition holds no higher one, whatever order it asked in: so no two wait for each other."""
+    high, low = await _take(database, world, partition=1), await _take(database, world, partition=0)
+    waiting = Database(world.dsn, role="gongji_service", name="gongji-waiting")
+    third = Database(world.dsn, role="gongji_service", name="gongji-third")
+    async with database.transaction() as first:
+        await leases.fence(first, SERVICE, [low])
+
+        async def ask() -> None:
+            async with waiting.transaction() as tx:
+                await tx.execute("set local enable_indexscan = off; set local enable_bitmapscan = off")  # rows as they lie: 1, 0
+                await leases.fence(tx, SERVICE, [high, low])
+
+        asked = asyncio.create_task(ask())
+        stuck = "select count(*) = 1 from pg_stat_activity where application_name = 'gongji-waiting' and wait_event_type = 'Lock'"
+
+        async def is_stuck() -> bool:
+            return bool(await world.books.fetchval(stuck))
+
+        await until(is_stuck, "the second to wait")
+        async with third.transaction() as tx:
+            await tx.execute("set local lock_timeout = '200ms'")
+            await leases.fence(tx, SERVICE, [high])
+    await asked
+    await waiting.close()
+    await third.close()
+
+
 async def test_a_holder_frozen_inside_its_transaction_is_evicted(world: World, database: Database) -> None:
     frozen, go_on = asyncio.Event(), asyncio.Event()
 
