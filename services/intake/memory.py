@@ -26,6 +26,10 @@ class MemoryStore:
         """The outcomes already given under these ids."""
         return {name: value for name in event_ids if (value := self._rejections.get(name)) is not None}
 
+    async def unannounced(self, tx: Tx, events: Sequence[tuple[str, int]]) -> int:  # noqa: ARG002
+        """None: in one process everything is announced at once."""
+        return 0
+
     async def record(self, tx: Tx, filed: Sequence[Filed[Ruling]]) -> None:  # noqa: ARG002
         """Keeps what the batch opened and changed."""
         changed = {number.key: number for number in last_states(filed)}

@@ -11,6 +11,7 @@ from services.intake.store import Ruling, Store
 from services.intake.submission import Submission, read
 from shared import events, outcome, reasons
 from shared.calendar import stamp
+from shared.errors import Retry
 from shared.events import Event
 from shared.identity import claim_key, event_id, part_of
 from shared.outcome import Outcome
@@ -41,14 +42,20 @@ class IntakeStep:
 
     def decode(self, record: Record) -> Submission:
         """Reads a record. Raises Unreadable when it has no identity to answer."""
-        return read(record.value)
+        submission = read(record.value)
+        if submission.reversal is not None and record.partition:
+            return msgspec.structs.replace(submission, partition=record.partition)
+        return submission
 
     def key(self, event: Submission) -> str | None:
         """The number's key; a record with faults touches no number, and its identity may be no text that a table holds."""
         return None if event.faults else claim_key(event.institution_id, event.claim_no)
 
     async def load(self, tx: Tx, events: Sequence[Submission]) -> Facts:
-        """Locks the numbers of the batch; opens those nobody had as the first submission of the batch leaves them."""
+        """Locks the numbers of the batch; opens those nobody had as the first submission of the batch leaves them.
+
+        Raises Retry while a reversal would overtake its claim, accepted from another partition and not yet announced.
+        """
         now = self._clock() if self._clock else None
         first: dict[Key, Submission] = {}
         for submission in events:
@@ -56,6 +63,9 @@ class IntakeStep:
                 first.setdefault((submission.institution_id, submission.claim_no), submission)
         opening = [rule(None, submission, now)[0] for submission in first.values()]
         numbers = await self._store.open(tx, opening)
+        reversing = _reversing(events, numbers)
+        if reversing and await self._store.unannounced(tx, reversing):
+            raise Retry("a claim to be reversed was accepted from another partition and is not announced yet")
         given = {possible for submission in events if (possible := _given_before(submission, numbers))}
         return Facts(now=now, numbers=numbers, rejections=await self._store.rejections(tx, given))
 
@@ -88,6 +98,16 @@ def possible_ids(submission: Submission) -> tuple[str, ...]:
         return (_unbound_id(submission),)
     number = (submission.kind, submission.institution_id, submission.claim_no)
     return event_id(*number), event_id(*number, content=submission.digest)
+
+
+def _reversing(submissions: Sequence[Submission], standing: dict[Key, Number]) -> list[tuple[str, int]]:
+    """Of the claims that stood before the batch and are reversed in it: the event's id, and where the reversal came in."""
+    found = []
+    for submission in submissions:
+        number = standing.get((submission.institution_id, submission.claim_no))
+        if submission.reversal is not None and number is not None and not (number.closed or number.reversed):
+            found.append((event_id(number.kind, *number.key), submission.partition))
+    return found
 
 
 def _unbound_id(submission: Submission) -> str:

@@ -31,6 +31,10 @@ class Store(Protocol):
         """The outcomes already given under these ids."""
         ...
 
+    async def unannounced(self, tx: Tx, events: Sequence[tuple[str, int]]) -> int:
+        """How many of these events, (id, partition), are still to be announced by another partition than the one named."""
+        ...
+
     async def record(self, tx: Tx, filed: Sequence[Filed[Ruling]]) -> None:
         """Writes changed numbers, new rejections, and the outbox. Raises Retry when a rejection was given meanwhile."""
         ...
@@ -71,6 +75,14 @@ _REJECT = """
     order by event_id collate "C"
     on conflict on constraint rejection_pk do nothing
 """
+_UNANNOUNCED = """
+    select count(*)
+    from runtime.lease l
+    join intake.outgoing o on o.source_topic = l.topic and o.source_partition = l.partition and o.seq > l.relayed_seq
+    join unnest($1::text[], $2::int[]) as asked (event_id, partition)
+        on asked.event_id = o.event_id and asked.partition <> o.source_partition
+    where l.service = 'intake'
+"""
 _OUTGOING = ("source_topic", "source_partition", "seq", "target", "part", "key", "value", "event_id", "rejected_institution")
 
 
@@ -93,6 +105,11 @@ class PostgresStore:
         if not event_ids:
             return {}
         return dict(await tx.fetch("select event_id, value from intake.rejection where event_id = any($1::text[])", event_ids))
+
+    async def unannounced(self, tx: Tx, events: Sequence[tuple[str, int]]) -> int:
+        """Looks at what each lease has decided and not yet relayed: a few rows, by the outbox's own key."""
+        ids, partitions = zip(*events, strict=True)
+        return int(await tx.fetchval(_UNANNOUNCED, ids, partitions))
 
     async def record(self, tx: Tx, filed: Sequence[Filed[Ruling]]) -> None:
         """Writes changed numbers, new rejections, and the outbox. Raises Retry when a rejection was given meanwhile."""

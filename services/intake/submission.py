@@ -53,6 +53,7 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     claim: Claim | None = None
     reversal: Reversal | None = None
     use: AccountUse | None = None
+    partition: int = 0  # a reversal's: where it came in
 
 
 def read(value: bytes | None) -> Submission:

@@ -197,3 +197,22 @@ async def test_a_rejection_given_meanwhile_by_another_partition_makes_the_batch_
     with pytest.raises(Retry):
         await books.batch([], [a_ruling(event_id="e1", rejected=b"ours")])
     assert await books.store.rejections(books.connection, {"e1"}) == {"e1": b"theirs"}
+
+
+async def test_a_claim_that_another_partition_has_still_to_announce_is_seen(connections: Connections) -> None:
+    connection = await connections.one()
+    books = Books(PostgresStore(), connection)
+    await books.batch([], [a_ruling(event_id="e1"), a_ruling(event_id="e2")])  # from partition 3, as 1 and 2
+
+    async def announced(relayed: int) -> None:
+        await connection.execute(
+            "insert into runtime.lease (service, topic, partition, cluster_id, out_seq, relayed_seq) "
+            "values ('intake', 'claims.submitted', 3, 'k', 2, $1) on conflict on constraint lease_pk do update set relayed_seq = $1",
+            relayed,
+        )
+
+    await announced(1)
+    assert await books.store.unannounced(connection, [("e1", 0), ("e2", 0)]) == 1
+    assert await books.store.unannounced(connection, [("e2", 3)]) == 0  # its own partition announces in order
+    await announced(2)
+    assert await books.store.unannounced(connection, [("e1", 0), ("e2", 0)]) == 0

@@ -11,10 +11,10 @@ from services.intake.memory import MemoryStore
 from services.intake.steps import IntakeStep
 from services.intake.store import Ruling
 from shared import events, outcome
-from shared.errors import Unreadable
+from shared.errors import Retry, Unreadable
 from shared.identity import event_id, part_of
 from shared.outcome import Outcome
-from shared.runtime.step import Filed, Record
+from shared.runtime.step import Filed, Record, Tx
 
 Document = dict[str, Any]
 
@@ -214,3 +214,31 @@ async def test_what_a_rolled_back_batch_opened_is_forgotten() -> None:
 def test_a_record_without_identity_is_unreadable() -> None:
     with pytest.raises(Unreadable):
         Desk().step.decode(Record("claims.submitted", 0, 0, 0, None, b"{}"))
+
+
+class StillAnnouncing(MemoryStore):
+    """A store of a deployment in which another worker has accepted everything and announced nothing yet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[tuple[str, int]] = []
+
+    async def unannounced(self, tx: Tx, events: Sequence[tuple[str, int]]) -> int:  # noqa: ARG002
+        self.asked += events
+        return len(events)
+
+
+async def test_a_reversal_waits_until_its_claim_of_another_partition_is_announced() -> None:
+    desk = Desk()
+    desk.step = IntakeStep(store := StillAnnouncing(), lambda: desk.now)
+    await desk.submit(CLAIM)
+    with pytest.raises(Retry):
+        await desk.submit(REVERSAL)
+    assert store.asked == [(event_id("claim", "I1", "C1"), 0)]
+
+
+async def test_a_reversal_in_the_batch_of_its_claim_asks_nobody() -> None:
+    desk = Desk()
+    desk.step = IntakeStep(store := StillAnnouncing(), lambda: desk.now)
+    assert len(await desk.submit(CLAIM, REVERSAL)) == 2
+    assert store.asked == []
