@@ -207,7 +207,8 @@ async def test_a_claim_that_another_partition_has_still_to_announce_is_seen(conn
     async def announced(relayed: int) -> None:
         await connection.execute(
             "insert into runtime.lease (service, topic, partition, cluster_id, out_seq, relayed_seq) "
-            "values ('intake', 'claims.submitted', 3, 'k', 2, $1) on conflict on constraint lease_pk do update set relayed_seq = $1",
+            "values ('intake', 'claims.submitted', 3, 'k', 2, $1) "
+            "on conflict on constraint lease_pk do update set relayed_seq = $1",
             relayed,
         )
 
