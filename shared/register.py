@@ -243,9 +243,7 @@ class AccountCredit:
     reason: Annotated[str, _reader("name", _printable(300))]
 
 
-RegisterRecord: TypeAlias = (
-    Member | Institution | FamilyLink | RemoteFiling | InpatientStay | CatalogueItem | AccountCredit
-)
+RegisterRecord: TypeAlias = Member | Institution | FamilyLink | RemoteFiling | InpatientStay | CatalogueItem | AccountCredit
 _FORMS: Final[dict[str, TypeAdapter[Any]]] = {
     "member": TypeAdapter(Member),
     "institution": TypeAdapter(Institution),

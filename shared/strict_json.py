@@ -40,9 +40,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
-_decoder = json.JSONDecoder(
-    object_pairs_hook=_unique, parse_float=Numeral, parse_int=_integer, parse_constant=_constant
-)
+_decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_float=Numeral, parse_int=_integer, parse_constant=_constant)
 
 
 def _depth(text: str) -> int:
@@ -79,6 +77,4 @@ def read_object(value: bytes | None) -> dict[str, Any]:
 
 def canonical(document: dict[str, Any]) -> bytes:
     """One text for equal documents, whatever the order of their keys; for digests only."""
-    return json.dumps(
-        document, sort_keys=True, separators=(",", ":"), default=lambda numeral: {"": numeral.text}
-    ).encode()
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), default=lambda numeral: {"": numeral.text}).encode()
