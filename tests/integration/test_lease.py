@@ -7,7 +7,8 @@ from typing import Any
 
 import asyncpg
 import pytest
-from loop_world import PARTITIONS, SERVICE, World, line, until
+from diary import SERVICE, line
+from loop_world import PARTITIONS, World, until
 from prometheus_client import generate_latest
 
 from shared.errors import Fenced

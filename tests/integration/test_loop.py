@@ -15,7 +15,8 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.util import calc_crc32c
 from asyncpg.transaction import Transaction
-from loop_world import PARTITIONS, Worker, World, line, until
+from diary import line
+from loop_world import PARTITIONS, Worker, World, until
 
 from shared.runtime import fetch
 from shared.runtime.loop import FAILURES_IN_A_ROW

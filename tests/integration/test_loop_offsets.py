@@ -8,7 +8,8 @@ from typing import Any
 import asyncpg
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from loop_world import PARTITIONS, World, line, partition_for, until
+from diary import line
+from loop_world import PARTITIONS, World, partition_for, until
 
 from shared.errors import Retry
 from shared.identity import part_of
