@@ -20,6 +20,7 @@ _FENCED_SECONDS = 2.0  # time for the broker to tell a worker that woke up that 
 _BACKOFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 _BOUNDS_SECONDS = 5.0
 _PROJECTION_SWEEP_SECONDS = 10.0
+_PROJECTION_AGAIN_SECONDS = 4.0  # a frozen Redis takes a second to be given up, and batches wait for it
 
 
 class Log(Protocol):
@@ -60,6 +61,7 @@ class Holdings:
         self._troubles = 0
         self._bounds_checked = 0.0
         self._projection_swept = time.monotonic()
+        self._projection_not_before = 0.0
         self._marked: dict[Place, tuple[int, int]] = {}
 
     # -- what the loop asks ------------------------------------------------------------------------------------
@@ -251,7 +253,7 @@ class Holdings:
             self._marked[lease.place] = (lease.relayed_seq, lease.projected_seq)
 
     async def _catch_up_projection(self) -> None:
-        if self._projection is None:
+        if self._projection is None or time.monotonic() < self._projection_not_before:
             return
         for lease in self._held.values():
             if not lease.projection_broken:
@@ -262,6 +264,7 @@ class Holdings:
                 await self._projection.write(rows)
             except self._projection.TROUBLE as trouble:
                 self._telemetry.projection_failed(trouble)
+                self._projection_not_before = time.monotonic() + _PROJECTION_AGAIN_SECONDS
                 return
             lease.projected_seq = lease.out_seq
             lease.projection_broken = False

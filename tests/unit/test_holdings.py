@@ -240,3 +240,29 @@ async def test_what_is_no_longer_assigned_is_no_longer_held() -> None:
     with pytest.raises(Retry):
         holdings.lease((TOPIC, 1))
     assert holdings.missing() == 0
+
+
+async def test_a_redis_that_is_away_is_not_asked_at_every_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A frozen one takes a second to be given up, and batches would wait for it."""
+    now, asked = 1_000.0, 0
+
+    async def connection() -> None: ...
+
+    async def away(_: Sequence[Hot]) -> None:
+        nonlocal asked
+        asked += 1
+        raise OSError("away")
+
+    one = lease(10)
+    one.out_seq = 1
+    redis = Redis()
+    taking = Taking({PLACE: one}, database=cast("Database", type("D", (), {"connection": staticmethod(connection)})))
+    holdings = Holdings(cast("Taker", taking), redis)
+    holdings.log = Log()
+    await holdings.assigned([PLACE])
+    monkeypatch.setattr(redis, "write", away)
+    monkeypatch.setattr("shared.runtime.holdings.time.monotonic", lambda: now)
+    for _ in range(40):  # eight seconds of sweeps
+        now += 0.2
+        await holdings._catch_up_projection()
+    assert asked == 2
