@@ -130,6 +130,7 @@ def _interruptible() -> Iterator[None]:
         signal.raise_signal(signal.SIGINT)
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell started us in the background
     signal.signal(signal.SIGTERM, interrupt)
     try:
         yield

@@ -380,6 +380,8 @@ PLANTS = (
             from adjudication.decision a join adjudication.decision b
                 on a.member_id = b.member_id and a.ordinal < b.ordinal and a.institution_id = b.institution_id
                 and a.kind = 'claim' and b.kind = 'claim'
+            where not exists (select from adjudication.decision c where c.member_id = a.member_id
+                              and c.ordinal < b.ordinal and c.ordinal <> a.ordinal)
             order by b.ordinal limit 1
             """,
             "update adjudication.decision set ordinal = -1 where ctid = (select second from chosen)",
