@@ -7,6 +7,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 from account_books import AWAY, HOME, Books, claim, credit, question, reversal
+from waiting import until_sessions_wait
 
 from services.account.answer import Answer
 from services.account.ledger import Posting, mirrored
@@ -162,7 +163,7 @@ async def test_two_batches_that_open_the_same_accounts_wait_for_each_other(fresh
     await one.settle(claim("C1", "M1", family_payer="F1"))
     async with second.transaction():
         waiting = asyncio.create_task(other.settle(claim("C2", "M2", total=5_000, family_payer="F1")))
-        await asyncio.sleep(0.1)
+        await until_sessions_wait(fresh_database)
         assert not waiting.done()
         await held.commit()
         [outcome] = await waiting

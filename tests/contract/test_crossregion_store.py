@@ -9,6 +9,7 @@ from typing import Any
 import asyncpg
 import msgspec
 import pytest
+from waiting import until_sessions_wait
 
 from services.crossregion.memory import MemoryStore
 from services.crossregion.netting import Net, Position
@@ -160,9 +161,9 @@ async def test_a_window_closes_only_when_nobody_is_filing_into_it(fresh_database
             await other.file(outcome("C2", "1.00"))
 
     closing = asyncio.create_task(close())
-    await asyncio.sleep(0.1)
+    await until_sessions_wait(fresh_database)
     late = asyncio.create_task(file_later())
-    await asyncio.sleep(0.1)
+    await until_sessions_wait(fresh_database, 2)
     assert not closing.done()
     assert not late.done()
     await filing.commit()

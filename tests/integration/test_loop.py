@@ -274,6 +274,7 @@ async def test_a_run_is_not_broken_by_malformed_records(world: World) -> None:
     await world.send(mixed)
     worker = await world.worker(batch_max=7)
     await until(lambda: bool(worker.telemetry.stops), "the partition to stop")
+    assert all("failures in a row" in why for why in worker.telemetry.stops.values())
 
 
 async def test_malformed_records_alone_never_stop_a_partition(world: World) -> None:
