@@ -220,8 +220,10 @@ def test_backends_ended_in_the_middle_of_their_transactions_change_nothing(runni
 def _end_backends(running: Deployment, ended: set[tuple[int, str]]) -> set[tuple[int, str]]:
     """Ends what is inside a transaction that has written; adds (pid, application) to ``ended``."""
     query = """
-        select pid, application_name from pg_stat_activity
-        where application_name = any(%s) and backend_xid is not null and pg_terminate_backend(pid)
+        with written as materialized (  -- the planner would else end backends before it looks at their names
+            select pid, application_name from pg_stat_activity
+            where application_name = any(%s) and backend_xid is not null
+        ) select pid, application_name from written where pg_terminate_backend(pid)
     """
     ended.update((pid, name) for pid, name in running.rows(query, [f"gongji-{name}" for name in SERVICES]))
     return ended
