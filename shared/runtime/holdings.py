@@ -6,7 +6,7 @@ announces again what was committed and not yet relayed, and seeks the log to ``n
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from shared.errors import Retry, Stop
@@ -44,9 +44,11 @@ class Log(Protocol):
 
 
 class Holdings:
-    """Leases of one step in one worker. ``busy`` is held by whoever works with them."""
+    """Leases of one step in one worker. ``busy`` is held by whoever works with them. ``clock``: seconds, never going back."""
 
-    def __init__(self, taker: Taker, projection: Projection | None = None) -> None:
+    def __init__(
+        self, taker: Taker, projection: Projection | None = None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.busy = asyncio.Lock()
         self.log: Log | None = None  # given once the consumer exists
         self._taker = taker
@@ -54,13 +56,14 @@ class Holdings:
         self._database = taker.database
         self._telemetry = taker.telemetry
         self._projection = projection
+        self._clock = clock
         self._held: dict[Place, Lease] = {}
         self._stopped: dict[Place, str] = {}
         self._not_before: dict[Place, float] = {}
         self._first_seen: dict[Place, int] = {}
         self._troubles = 0
         self._bounds_checked = 0.0
-        self._projection_swept = time.monotonic()
+        self._projection_swept = self._clock()
         self._projection_not_before = 0.0
         self._marked: dict[Place, tuple[int, int]] = {}
 
@@ -165,7 +168,7 @@ class Holdings:
     def _forget(self, places: Iterable[Place], seconds: float) -> None:
         for place in places:
             self._held.pop(place, None)
-            self._not_before[place] = time.monotonic() + seconds
+            self._not_before[place] = self._clock() + seconds
             self._park(place)
 
     def _park(self, place: Place) -> None:
@@ -214,7 +217,7 @@ class Holdings:
             return
         for moved in self._held.keys() - self.log.assigned():
             del self._held[moved]
-        now = time.monotonic()
+        now = self._clock()
         wanted = sorted(
             place
             for place in self.log.assigned() - self._held.keys() - self._stopped.keys()
@@ -253,7 +256,7 @@ class Holdings:
             self._marked[lease.place] = (lease.relayed_seq, lease.projected_seq)
 
     async def _catch_up_projection(self) -> None:
-        if self._projection is None or time.monotonic() < self._projection_not_before:
+        if self._projection is None or self._clock() < self._projection_not_before:
             return
         for lease in self._held.values():
             if not lease.projection_broken:
@@ -264,12 +267,12 @@ class Holdings:
                 await self._projection.write(rows)
             except self._projection.TROUBLE as trouble:
                 self._telemetry.projection_failed(trouble)
-                self._projection_not_before = time.monotonic() + _PROJECTION_AGAIN_SECONDS
+                self._projection_not_before = self._clock() + _PROJECTION_AGAIN_SECONDS
                 return
             lease.projected_seq = lease.out_seq
             lease.projection_broken = False
-        if time.monotonic() - self._projection_swept > _PROJECTION_SWEEP_SECONDS:
-            self._projection_swept = time.monotonic()
+        if self._clock() - self._projection_swept > _PROJECTION_SWEEP_SECONDS:
+            self._projection_swept = self._clock()
             connection = await self._database.connection()
             try:
                 self._telemetry.projection_swept(await self._projection.sweep(connection))
@@ -278,9 +281,9 @@ class Holdings:
 
     async def _look_at_the_log(self) -> None:
         """A topic that was deleted and made again does not show by itself: its end is before what we have applied."""
-        if self.log is None or time.monotonic() - self._bounds_checked < _BOUNDS_SECONDS:
+        if self.log is None or self._clock() - self._bounds_checked < _BOUNDS_SECONDS:
             return
-        self._bounds_checked = time.monotonic()
+        self._bounds_checked = self._clock()
         for place, bounds in (await self.log.bounds(list(self._held))).items():
             try:
                 fits(self._held[place], bounds)

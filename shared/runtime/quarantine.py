@@ -42,6 +42,18 @@ from unnest($2::text[], $3::int[], $4::bigint[], $5::bigint[], $6::int[], $7::te
 left join runtime.quarantine q on q.id = p.redrive_of
 order by p.seq -- ids in the order of the records: the order of a claim's rows goes by them
 """
+_HELD = """
+select claim_key, id, coalesce(rank, id) as rank from runtime.quarantine
+where service = $1 and state = 'held' and claim_key = any($2::text[])
+"""
+_GENUINE = """
+select q.id from runtime.quarantine q join unnest($2::bigint[], $3::text[], $4::bytea[]) as r(id, topic, value)
+on q.id = r.id and q.topic = r.topic and q.value = r.value where q.service = $1 and q.state = 'held'
+"""
+_CLOSE = """
+update runtime.quarantine set state = 'redriven', closed_at = now(), closed_why = 'redriven'
+where id = any($1::bigint[]) and state = 'held'
+"""
 
 
 async def record(tx: asyncpg.Connection, service: str, rows: Sequence[tuple[Poison, int]], redriven: Collection[int]) -> None:
@@ -72,8 +84,7 @@ async def held(tx: asyncpg.Connection, service: str, keys: Sequence[str]) -> dic
     if not keys:
         return {}
     rows = await tx.fetch(
-        "select claim_key, id, coalesce(rank, id) as rank from runtime.quarantine "
-        "where service = $1 and state = 'held' and claim_key = any($2::text[])",
+        _HELD,
         service,
         keys,
     )
@@ -86,8 +97,7 @@ async def held(tx: asyncpg.Connection, service: str, keys: Sequence[str]) -> dic
 async def genuine(tx: asyncpg.Connection, service: str, redrives: Mapping[int, Record]) -> set[int]:
     """Which of these rows are held and hold just these records: whoever writes to a topic can write a header."""
     rows = await tx.fetch(
-        "select q.id from runtime.quarantine q join unnest($2::bigint[], $3::text[], $4::bytea[]) as r(id, topic, value) "
-        "on q.id = r.id and q.topic = r.topic and q.value = r.value where q.service = $1 and q.state = 'held'",
+        _GENUINE,
         service,
         list(redrives),
         [record.topic for record in redrives.values()],
@@ -99,11 +109,7 @@ async def genuine(tx: asyncpg.Connection, service: str, redrives: Mapping[int, R
 async def close(tx: asyncpg.Connection, redriven: Sequence[int]) -> None:
     """Closes the rows whose records were tried again in this batch, whatever came of it: a new failure has its own row."""
     if redriven:
-        await tx.execute(
-            "update runtime.quarantine set state = 'redriven', closed_at = now(), closed_why = 'redriven' "
-            "where id = any($1::bigint[]) and state = 'held'",
-            redriven,
-        )
+        await tx.execute(_CLOSE, redriven)
 
 
 def redrive_of(record: Record) -> int | None:
