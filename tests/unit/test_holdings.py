@@ -1,6 +1,7 @@
 """What a worker admits to its books, and what it forgets at the first doubt."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, cast
 
@@ -97,9 +98,11 @@ def lease(next_offset: int = 10, last: bytes | None = b"v", partition: int = 0) 
     return Lease(TOPIC, partition, 1, next_offset, known, 0, 0, 0)
 
 
-async def holding(*held: Lease, projection: Redis | None = None) -> tuple[Holdings, Log]:
+async def holding(
+    *held: Lease, projection: Redis | None = None, clock: Callable[[], float] = time.monotonic
+) -> tuple[Holdings, Log]:
     log = Log({one.place for one in held})
-    holdings = Holdings(cast("Taker", Taking({one.place: one for one in held})), projection)
+    holdings = Holdings(cast("Taker", Taking({one.place: one for one in held})), projection, clock=clock)
     holdings.log = log
     await holdings.assigned(log.places)
     return holdings, log
@@ -174,10 +177,9 @@ def test_the_right_record_proves_the_log_whenever_it_comes(seen_before: bool) ->
     assert proves(lease(10), record(9), seen_before=seen_before)
 
 
-async def test_trouble_forgets_and_waits_longer_each_time_until_a_batch_is_through(monkeypatch: pytest.MonkeyPatch) -> None:
-    holdings, log = await holding(lease(10))
+async def test_trouble_forgets_and_waits_longer_each_time_until_a_batch_is_through() -> None:
     now = 1_000.0
-    monkeypatch.setattr("shared.runtime.holdings.time.monotonic", lambda: now)
+    holdings, log = await holding(lease(10), clock=lambda: now)
     waits = []
     for _ in range(7):
         await holdings.trouble(Retry("x"), [PLACE])
@@ -257,11 +259,10 @@ async def test_a_redis_that_is_away_is_not_asked_at_every_sweep(monkeypatch: pyt
     one.out_seq = 1
     redis = Redis()
     taking = Taking({PLACE: one}, database=cast("Database", type("D", (), {"connection": staticmethod(connection)})))
-    holdings = Holdings(cast("Taker", taking), redis)
+    holdings = Holdings(cast("Taker", taking), redis, clock=lambda: now)
     holdings.log = Log()
     await holdings.assigned([PLACE])
     monkeypatch.setattr(redis, "write", away)
-    monkeypatch.setattr("shared.runtime.holdings.time.monotonic", lambda: now)
     for _ in range(40):  # eight seconds of sweeps
         now += 0.2
         await holdings._catch_up_projection()
