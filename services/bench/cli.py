@@ -1,6 +1,10 @@
-"""``gongji bench``: runs the benchmark and prints its figures; with ``--json`` as one object on stdout."""
+"""``gongji bench``: runs the benchmark and prints its figures; with ``--json`` as one object on stdout.
+
+``--counter`` measures the window over HTTP instead of the stream (``services/bench/counter.py``).
+"""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,25 +12,38 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from services.bench import counter as window
 from services.bench.run import Asked, run
 from shared.runtime.settings import home_directory
 
 
 def bench(
-    rate: Annotated[float, typer.Option(min=1, help="Submissions a second of the steady load.")] = 1_600,
+    rate: Annotated[
+        float | None, typer.Option(min=1, help="Submissions a second of the steady load (1,600); of --counter: claims (200).")
+    ] = None,
     minutes: Annotated[float, typer.Option(min=0.05, help="How long the steady load lasts.")] = 1.0,
     backlog: Annotated[int, typer.Option(min=1_000, help="Submissions of the drain.")] = 40_000,
     members: Annotated[int, typer.Option(min=100, help="Members in the register.")] = 20_000,
     seed: Annotated[int, typer.Option(min=0, help="Of the made-up day.")] = 1,
     *,
+    counter: Annotated[bool, typer.Option("--counter", help="Measure the counter over HTTP, alone and beside a feed.")] = False,
+    feed: Annotated[float, typer.Option(min=0, help="Submissions a second beside the counter; 0: only alone.")] = 800,
     floors: Annotated[bool, typer.Option("--floors/--no-floors", help="Also run the two floors.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     report: Annotated[Path | None, typer.Option(help="Write the figures as Markdown here, too.")] = None,
 ) -> None:
     """Measure steady load, latency and drain on real servers of its own; no figure where the audit does not pass."""
     console = Console(stderr=True, highlight=False)
-    result = run(Asked(rate, minutes, backlog, members, seed, floors), home_directory() / "bench", console.print)
-    _show(console, result)
+    if counter:
+        window_result = window.run(
+            window.Asked(rate or 200, feed, minutes, members, seed), home_directory() / "bench", console.print
+        )
+        _show(console, [*window.rows(window_result), *_about(window_result)])
+        if as_json:
+            typer.echo(json.dumps(window_result, ensure_ascii=False))
+        return
+    result = run(Asked(rate or 1_600, minutes, backlog, members, seed, floors), home_directory() / "bench", console.print)
+    _show(console, _rows(result))
     if as_json:
         typer.echo(json.dumps(result, ensure_ascii=False))
     if report is not None:
@@ -38,9 +55,12 @@ def _rows(result: dict[str, Any]) -> list[tuple[str, str]]:
     rows = [(name, str(result[name])) for name in _FIGURES if name in result]
     rows += [(f"cpu µs a claim: {name}", str(value)) for name, value in result["cpu_us"].items()]
     rows.append(("cpu µs a claim: all", str(round(sum(result["cpu_us"].values()), 1))))
-    rows += [(f"machine: {name}", str(value)) for name, value in result["machine"].items()]
-    rows += [(f"calibrate ms: {name}", str(value)) for name, value in result["calibrate_ms"].items()]
-    return rows
+    return rows + _about(result)
+
+
+def _about(result: dict[str, Any]) -> list[tuple[str, str]]:
+    rows = [(f"machine: {name}", str(value)) for name, value in result["machine"].items()]
+    return rows + [(f"calibrate ms: {name}", str(value)) for name, value in result["calibrate_ms"].items()]
 
 
 _FIGURES = (
@@ -49,9 +69,9 @@ _FIGURES = (
 )  # fmt: skip
 
 
-def _show(console: Console, result: dict[str, Any]) -> None:
+def _show(console: Console, rows: Iterable[tuple[str, str]]) -> None:
     table = Table("figure", "value", box=None)
-    for row in _rows(result):
+    for row in rows:
         table.add_row(*row)
     console.print(table)
 
