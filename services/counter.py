@@ -8,6 +8,7 @@ from typing import Any
 import asyncpg
 
 from services.accumulators import Accumulators
+from services.eligibility.store import PostgresStore as RegisterBooks
 from services.intake.answers import Answers
 from services.intake.api import Counter
 from services.intake.api_guard import Guard
@@ -17,7 +18,7 @@ from services.intake.keys import Keys
 from services.intake.limits import Buckets
 from services.intake.postbox import Postbox
 from services.intake.replies import Replies
-from services.trial import Trials
+from services.trial import ShownAccounts, ShownAccumulators, Trials
 from shared.events import REJECTED, SETTLED
 from shared.policy import Policies
 from shared.runtime.cache import Cache
@@ -41,7 +42,7 @@ async def counter(settings: Settings, policies: Policies, cache: Cache) -> Async
     postbox = Postbox(producer)
     async with asyncpg_pool(settings.postgres) as pool:
         answers = Answers(pool)
-        trials = Trials(policies, cache, pool.acquire)
+        trials = Trials(policies, RegisterBooks(), ShownAccumulators(cache), ShownAccounts(), pool.acquire)
         accumulators = Accumulators(policies, cache, pool.acquire)
         desk = Desk(postbox, replies, answers)
         places = Counter(desk, answers, trials, accumulators, partitions=settings.partitions).routes()

@@ -13,12 +13,14 @@ import msgspec
 from services.account.answer import Answer, Key
 from services.account.steps import AccountStep
 from services.account.store import PostgresStore as AccountBooks
+from services.account.store import Store as AccountStore
 from services.adjudication.counters import Counter, CounterKey
 from services.adjudication.steps import AdjudicationStep
 from services.adjudication.store import ClaimKey, InboxKey
 from services.adjudication.store import PostgresStore as AdjudicationBooks
+from services.adjudication.store import Store as AccumulatorStore
 from services.eligibility.steps import EligibilityStep
-from services.eligibility.store import PostgresStore as RegisterBooks
+from services.eligibility.store import Store as RegisterStore
 from services.intake.submission import Submission
 from shared.events import Event
 from shared.identity import event_id
@@ -33,13 +35,20 @@ Connections = Callable[[], AbstractAsyncContextManager[Any]]
 
 
 class Trials:
-    """Tries claims. ``connections`` gives read-only sessions."""
+    """Tries claims over stores that are only read. ``connections`` gives the sessions to read by."""
 
-    def __init__(self, policies: Policies, cache: Cache, connections: Connections) -> None:
+    def __init__(
+        self,
+        policies: Policies,
+        register: RegisterStore,
+        accumulators: AccumulatorStore,
+        accounts: AccountStore,
+        connections: Connections,
+    ) -> None:
         self._connections = connections
-        self._eligibility = EligibilityStep(RegisterBooks(), policies)
-        self._adjudication = AdjudicationStep(ShownAccumulators(cache), policies)
-        self._account = AccountStep(_ShownAccounts(), policies, None)
+        self._eligibility = EligibilityStep(register, policies)
+        self._adjudication = AdjudicationStep(accumulators, policies)
+        self._account = AccountStep(accounts, policies, None)
 
     async def __call__(self, submission: Submission) -> tuple[Outcome, str | None]:
         """What a well-formed claim would come to, and the quote to settle it by; no quote where it would be rejected.
@@ -112,7 +121,7 @@ class ShownAccumulators(AdjudicationBooks):
             return {}
 
 
-class _ShownAccounts(AccountBooks):
+class ShownAccounts(AccountBooks):
     """The balances without locks. Nothing was ever answered, and journals get numbers that nobody keeps."""
 
     async def answers(self, tx: Tx, keys: Collection[Key]) -> dict[Key, Answer]:
