@@ -15,7 +15,7 @@ demo: setup ## settle a generated day of claims on real servers, and audit the b
 	@.venv/bin/gongji demo $(ARGS)
 
 test: setup ## all tests, on servers and data of their own
-	@GONGJI_HOME=$(CURDIR)/.gongji/test .venv/bin/python -m pytest $(ARGS)
+	@GONGJI_HOME=$(CURDIR)/.gongji/test .venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: setup ## ruff, mypy, import-linter
 	.venv/bin/ruff check .
