@@ -42,8 +42,12 @@ class Database:
             self._dsn,
             server_settings={
                 "application_name": self._name,
-                # Plans for unnest() arrays of varying size: generic plans cost the prototype 75 %.
-                "plan_cache_mode": "force_custom_plan",
+                # A batch asks by keys, at any size of the tables, with statistics or without: always the index, never the
+                # whole table. So one plan serves for good, and is made once a session.
+                "enable_hashjoin": "off",
+                "enable_mergejoin": "off",
+                "enable_seqscan": "off",
+                "plan_cache_mode": "force_generic_plan",
                 "lock_timeout": "10s",
                 "idle_in_transaction_session_timeout": "30s",
                 "jit": "off",

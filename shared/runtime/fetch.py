@@ -20,6 +20,10 @@ from shared.runtime.lease import Place
 log = logging.getLogger("gongji.fetch")
 
 _CAREFUL_ROUNDS = 200
+ALONE_MS = 200  # a fetch that finds nothing; what is asked meanwhile on its connection (bounds, on taking a lease) waits for it
+_GATHER_MS = 20
+_GATHER_BYTES = 1_048_576
+_GATHER_FROM = 8  # records in a batch: below, a claim is alone and must not wait
 _LENGTH_AT = 8  # of a batch in the log: offset (8 bytes), length (4), then so many bytes
 _LENGTH = struct.Struct(">i")
 _OF_THE_RECORDS = (CorruptRecordException, RecordTooLargeError, UnsupportedCodecError)
@@ -36,21 +40,40 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
         super().__init__(*topics, **options)
         self.unreadable: Callable[[Place, Exception], Awaitable[None]] | None = None
         self._careful = 0
+        self._taken_from: dict[TopicPartition, int] = {}
 
     async def getmany(
         self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None
     ) -> Mapping[TopicPartition, Sequence[ConsumerRecord]]:
-        """What was fetched, by partition. Raises what aiokafka raises, and nothing is lost by it."""
+        """What was fetched, by partition, once there is something. Raises what aiokafka raises, and nothing is lost by it."""
         if self._careful:
             self._careful -= 1
             return await self._first_that_has_any(max_records)
-        positions = self._positions()
+        patience = max(timeout_ms, ALONE_MS)  # FastStream is told less: it sleeps as long again after an empty answer
+        self._taken_from = self._positions()
         try:
-            return dict(await super().getmany(*partitions, timeout_ms=timeout_ms, max_records=max_records))
+            found = dict(await super().getmany(*partitions, timeout_ms=patience, max_records=max_records))
         except Exception:
-            self._put_back(positions)
+            self._put_back()
             self._careful = _CAREFUL_ROUNDS
             raise
+        self._gather(sum(map(len, found.values())))
+        return found
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        """Where to go on; also for a fetch under way that fails."""
+        self._taken_from[partition] = offset
+        super().seek(partition, offset)
+
+    def _gather(self, records: int) -> None:
+        """Under load the broker lets records gather while a batch is worked on: full batches cost half of tiny ones.
+
+        The client fetches once all it had is taken, and never twice at a time: a fetch that came back at once would bring
+        what little was there, and the rest would wait for the next but one.
+        """
+        busy = records >= _GATHER_FROM
+        self._fetcher._fetch_min_bytes = _GATHER_BYTES if busy else 1  # noqa: SLF001 - read when the next fetch is made up
+        self._fetcher._fetch_max_wait_ms = _GATHER_MS if busy else ALONE_MS  # noqa: SLF001
 
     async def _first_that_has_any(self, max_records: int | None) -> Mapping[TopicPartition, Sequence[ConsumerRecord]]:
         """One partition a call: what fails there loses nothing of another."""
@@ -71,9 +94,9 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
         states = {partition: assignment.state_value(partition) for partition in assignment.tps}
         return {partition: state.position for partition, state in states.items() if state.has_valid_position}
 
-    def _put_back(self, positions: Mapping[TopicPartition, int]) -> None:
+    def _put_back(self) -> None:
         mine = self.assignment()
-        for partition, position in positions.items():
+        for partition, position in list(self._taken_from.items()):
             if partition in mine:
                 self.seek(partition, position)
 

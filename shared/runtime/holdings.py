@@ -66,6 +66,7 @@ class Holdings:
         self._projection_swept = self._clock()
         self._projection_not_before = 0.0
         self._marked: dict[Place, tuple[int, int]] = {}
+        self._swept: dict[Place, tuple[int, int]] = {}
 
     # -- what the loop asks ------------------------------------------------------------------------------------
 
@@ -179,13 +180,15 @@ class Holdings:
 
     async def sweep(self) -> None:
         """Several times a second: takes what is missing, stores marks, catches up with Redis, looks at the log."""
-        async with self.busy:
-            try:
+        try:
+            ends = await self._ends_of_the_log()
+            async with self.busy:
                 await self._take_what_is_assigned()
                 await self._catch_up_projection()
-                await self._store_marks()
-                await self._look_at_the_log()
-            except Retry as trouble:
+                await self._store_marks(idle_only=True)
+                await self._look_at_the_log(ends)
+        except Retry as trouble:
+            async with self.busy:
                 await self.trouble(trouble, list(self._held))
         self._telemetry.swept(self._held.values(), len(self._stopped), self.missing())
 
@@ -243,17 +246,21 @@ class Holdings:
         self._marked.pop(place, None)
         self.log.go(place, offset)
 
-    async def _store_marks(self) -> None:
+    async def _store_marks(self, *, idle_only: bool = False) -> None:
+        """``idle_only``: of partitions without a batch since the last sweep; the next batch of any other carries its own."""
+        now = {place: (lease.relayed_seq, lease.projected_seq) for place, lease in self._held.items()}
         unmarked = [
-            lease for place, lease in self._held.items() if self._marked.get(place) != (lease.relayed_seq, lease.projected_seq)
+            lease
+            for place, lease in sorted(self._held.items())
+            if self._marked.get(place) != now[place] and (not idle_only or self._swept.get(place) == now[place])
         ]
+        self._swept = now
         if not unmarked:
             return
         async with self._database.transaction() as tx:
-            for lease in sorted(unmarked, key=lambda lease: lease.place):
-                await leases.mark(tx, self._service, lease)
+            await leases.mark(tx, self._service, unmarked)
         for lease in unmarked:
-            self._marked[lease.place] = (lease.relayed_seq, lease.projected_seq)
+            self._marked[lease.place] = now[lease.place]
 
     async def _catch_up_projection(self) -> None:
         if self._projection is None or self._clock() < self._projection_not_before:
@@ -279,13 +286,24 @@ class Holdings:
             except self._projection.TROUBLE as trouble:
                 self._telemetry.projection_failed(trouble)
 
-    async def _look_at_the_log(self) -> None:
-        """A topic that was deleted and made again does not show by itself: its end is before what we have applied."""
+    async def _ends_of_the_log(self) -> dict[Place, tuple[Lease, int, tuple[int, int]]]:
+        """Once in a while, of each partition held: its lease, where that was to go on, and what Kafka then had. Raises Retry.
+
+        Kafka answers behind the fetch under way: no batch waits for it.
+        """
         if self.log is None or self._clock() - self._bounds_checked < _BOUNDS_SECONDS:
-            return
+            return {}
         self._bounds_checked = self._clock()
-        for place, bounds in (await self.log.bounds(list(self._held))).items():
+        before = {place: (lease, lease.next_offset) for place, lease in self._held.items()}
+        bounds = await self.log.bounds(list(before))
+        return {place: (*before[place], found) for place, found in bounds.items()}
+
+    async def _look_at_the_log(self, ends: Mapping[Place, tuple[Lease, int, tuple[int, int]]]) -> None:
+        """A topic that was deleted and made again does not show by itself: its end is before what we had applied."""
+        for place, (lease, next_offset, (start, end)) in ends.items():
+            if self._held.get(place) is not lease:
+                continue
             try:
-                fits(self._held[place], bounds)
+                fits(lease, (start, end if end < next_offset else max(end, lease.next_offset)))
             except Stop as stop:
                 await self.stop(stop, [place])

@@ -21,7 +21,7 @@ from faststream.kafka.message import KafkaMessage
 
 from shared.errors import Retry
 from shared.identity import partition_of
-from shared.runtime.fetch import Consumer
+from shared.runtime.fetch import ALONE_MS, Consumer
 from shared.runtime.holdings import Holdings
 from shared.runtime.lease import Place
 from shared.runtime.relay import Outgoing
@@ -30,8 +30,7 @@ from shared.runtime.step import Record
 log = logging.getLogger("gongji.kafka")
 
 ACK_SECONDS = 30.0
-_POLL_MS = 5  # FastStream's default would add up to 200 ms to every claim
-_WAIT_MS = 200  # a fetch that finds nothing; what is asked meanwhile on its connection (bounds, on taking a lease) waits for it
+_POLL_MS = 5  # FastStream waits as long after an empty answer; its default would add up to 200 ms to a claim
 _METADATA_MS = 10_000  # a topic that vanished and came back is seen within this; the client's default is five minutes
 _BATCH_BYTES = 262_144
 _SESSION_MS = 6_000  # the least the broker takes: how long a killed worker's partitions wait
@@ -251,7 +250,7 @@ def consume(
         session_timeout_ms=_SESSION_MS,
         heartbeat_interval_ms=1_500,
         max_poll_interval_ms=600_000,
-        fetch_max_wait_ms=_WAIT_MS,
+        fetch_max_wait_ms=ALONE_MS,
         max_partition_fetch_bytes=_MAX_REQUEST,
         listener=_Listener(holdings, consumer),
         parser=_parse,

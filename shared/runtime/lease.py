@@ -82,9 +82,15 @@ where l.service = $1 and l.topic = a.topic and l.partition = a.partition
 """
 
 _MARK = """
-update runtime.lease set relayed_seq = greatest(relayed_seq, least(out_seq, $5)),
-       projected_seq = greatest(projected_seq, least(out_seq, $6)), updated_at = now()
-where service = $1 and topic = $2 and partition = $3 and epoch = $4
+with mine as (
+    select m.* from unnest($2::text[], $3::int[], $4::bigint[], $5::bigint[], $6::bigint[])
+        as m(topic, partition, epoch, relayed_seq, projected_seq)
+    join runtime.lease l on l.service = $1 and (l.topic, l.partition, l.epoch) = (m.topic, m.partition, m.epoch)
+    order by m.topic, m.partition for update of l
+)
+update runtime.lease l set relayed_seq = greatest(l.relayed_seq, least(l.out_seq, m.relayed_seq)),
+       projected_seq = greatest(l.projected_seq, least(l.out_seq, m.projected_seq)), updated_at = now()
+from mine m where l.service = $1 and (l.topic, l.partition) = (m.topic, m.partition)
 """
 
 
@@ -160,6 +166,14 @@ async def advance(tx: asyncpg.Connection, service: str, steps: Sequence[tuple[Le
     )
 
 
-async def mark(tx: asyncpg.Connection, service: str, lease: Lease) -> None:
-    """Stores how far a partition was relayed and projected, when there is no next batch to carry it."""
-    await tx.execute(_MARK, service, lease.topic, lease.partition, lease.epoch, lease.relayed_seq, lease.projected_seq)
+async def mark(tx: asyncpg.Connection, service: str, leases: Sequence[Lease]) -> None:
+    """Stores how far partitions were relayed and projected, when there is no next batch to carry it."""
+    await tx.execute(
+        _MARK,
+        service,
+        [lease.topic for lease in leases],
+        [lease.partition for lease in leases],
+        [lease.epoch for lease in leases],
+        [lease.relayed_seq for lease in leases],
+        [lease.projected_seq for lease in leases],
+    )

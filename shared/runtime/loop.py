@@ -7,7 +7,6 @@ one of three ways: poison is set aside with the offset, trouble forgets the leas
 be guessed stops the partition.
 """
 
-import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -26,8 +25,6 @@ from shared.runtime.step import Record, Step
 from shared.runtime.telemetry import Telemetry
 
 FAILURES_IN_A_ROW = 25  # of decide or of constraints: a bad deploy must not turn the dead-letter topic into the main one
-_GATHER_SECONDS = 0.02
-_GATHER_FROM = 8  # records in a batch: below, a claim is alone and must not wait
 
 
 class _Stumble(Exception):
@@ -69,8 +66,6 @@ class Loop:
                 await self._holdings.stop(stop, _places(records))
             except Exception as failure:  # noqa: BLE001 - a bug outside decide: keep the records, say so, try again
                 await self._holdings.trouble(Retry(named(failure)), _places(records))
-        if _GATHER_FROM <= len(records) < self._batch_max:
-            await asyncio.sleep(_GATHER_SECONDS)  # full batches cost half the time a claim of tiny ones
 
     async def _settle(self, entries: list[Entry]) -> None:
         """One transaction for the batch; a record that breaks a constraint is found by halving."""

@@ -62,7 +62,7 @@ async def test_the_marks_of_a_fenced_holder_change_nothing(world: World, databas
     await _take(database, world)
     old.relayed_seq = old.projected_seq = 4
     async with database.transaction() as tx:
-        await leases.mark(tx, SERVICE, old)
+        await leases.mark(tx, SERVICE, [old])
     row = (await world.leases())[0]
     assert (row["relayed_seq"], row["projected_seq"]) == (0, 0)
 
@@ -73,7 +73,7 @@ async def test_a_mark_never_goes_back_nor_past_what_was_decided(world: World, da
         await leases.advance(tx, SERVICE, [(lease, Advance(5, b"d", 4, decided=5))])
         for relayed, expected in ((3, 3), (2, 3), (9, 4)):
             lease.relayed_seq = lease.projected_seq = relayed
-            await leases.mark(tx, SERVICE, lease)
+            await leases.mark(tx, SERVICE, [lease])
             row = await tx.fetchrow("select relayed_seq, projected_seq from runtime.lease where topic = $1", world.source)
             assert row is not None
             assert tuple(row) == (expected, expected)
