@@ -2,8 +2,9 @@
 # ARGS goes to the command behind a target:  make demo ARGS="--claims 5000 --keep"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench stop lock clean bench-engine
+.PHONY: help setup demo test lint bench stop lock clean bench-engine simulate simulate-planted
 ARGS ?=
+SEEDS ?= 1000
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -22,6 +23,12 @@ lint: setup ## ruff, mypy, import-linter
 	.venv/bin/ruff format --check .
 	MYPYPATH=tests .venv/bin/mypy services shared deploy tests
 	.venv/bin/lint-imports --no-logo
+
+simulate: setup ## SEEDS=10000 runs of the whole path in one process with faults from a seed, or one run with its trace: SEED=123
+	@PYTHONPATH=tests .venv/bin/python -m simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(ARGS)
+
+simulate-planted: setup ## takes out each safety of the loop, and looks for the seed that notices
+	@PYTHONPATH=tests .venv/bin/python -m simulation --planted --seeds $(SEEDS) $(ARGS)
 
 bench: setup ## the benchmark
 	@.venv/bin/gongji bench $(ARGS)

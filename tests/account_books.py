@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
+from simulation.stores import JOURNAL, AccountStore
+
 from services.account.answer import Facts, Settlement
 from services.account.ledger import Posting
 from services.account.memory import MemoryStore
@@ -136,8 +138,9 @@ class Books:
 
     async def postings(self) -> list[Posting]:
         """Everything booked, in order."""
-        if isinstance(self.store, MemoryStore):
-            journals = sorted(self.store.journals.values(), key=lambda journal: journal.journal_id)
+        if isinstance(self.store, MemoryStore | AccountStore):
+            kept = self.store.journals if isinstance(self.store, MemoryStore) else self.tx.books.rows(JOURNAL)
+            journals = sorted(kept.values(), key=lambda journal: journal.journal_id)
             return [posting for journal in journals for posting in journal.postings]
         rows = await self.tx.fetch("select debit, credit, amount from account.posting order by journal_id, line")
         return [Posting(*row) for row in rows]

@@ -14,7 +14,7 @@ from shared.runtime import lease as leases
 from shared.runtime.cache import Projection
 from shared.runtime.lease import Lease, Place
 from shared.runtime.step import Filed, Record
-from shared.runtime.takeover import Taker, fits, proves
+from shared.runtime.takeover import Bounds, Taker, fits, proves
 
 _FENCED_SECONDS = 2.0  # time for the broker to tell a worker that woke up that its partitions moved
 _BACKOFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
@@ -237,14 +237,19 @@ class Holdings:
         except Retry as trouble:
             await self.trouble(trouble, [place for place in wanted if place not in self._held])
 
-    async def _take(self, place: Place, bounds: tuple[int, int]) -> None:
-        assert self.log is not None
-        lease, offset = await self._taker.take(place, bounds)
+    async def _take(self, place: Place, bounds: Bounds) -> None:
+        log = self.log
+        assert log is not None
+
+        async def ask() -> Bounds:
+            return (await log.bounds([place]))[place]
+
+        lease, offset = await self._taker.take(place, bounds, ask)
         lease.projection_broken = self._projection is not None and lease.projected_seq < lease.out_seq
         self._held[place] = lease
         self._first_seen.pop(place, None)
         self._marked.pop(place, None)
-        self.log.go(place, offset)
+        log.go(place, offset)
 
     async def _store_marks(self, *, idle_only: bool = False) -> None:
         """``idle_only``: of partitions without a batch since the last sweep; the next batch of any other carries its own."""

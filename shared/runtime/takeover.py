@@ -1,5 +1,6 @@
 """Taking a lease: raise its epoch, prove that the log is the one we knew, announce again what was not acknowledged."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,8 @@ from shared.runtime.lease import Lease, Place
 from shared.runtime.relay import Sender, announce_again
 from shared.runtime.step import Record, Step
 from shared.runtime.telemetry import Telemetry
+
+Bounds = tuple[int, int]  # of a log: first offset, end
 
 _TAKE_LOCK = "2s"
 
@@ -28,12 +31,15 @@ class Taker:
     cluster_id: str
     owner: str
 
-    async def take(self, place: Place, bounds: tuple[int, int]) -> tuple[Lease, int]:
+    async def take(self, place: Place, bounds: Bounds, ask: Callable[[], Awaitable[Bounds]]) -> tuple[Lease, int]:
         """Takes the lease of a partition whose log has these bounds. Returns it and the offset to fetch from.
 
+        ``ask`` gives the bounds anew: whoever had the lease may have gone on after they were asked for.
         Raises Stop if the log cannot be the one that was applied, Retry on server trouble.
         """
         lease = await self._raise_epoch(place)
+        if not bounds[0] <= lease.next_offset <= bounds[1]:
+            bounds = await ask()
         fits(lease, bounds)
         try:
             connection = await self.database.connection()
@@ -61,7 +67,7 @@ class Taker:
         raise Retry(f"the lease on {place} stays locked")
 
 
-def fits(lease: Lease, bounds: tuple[int, int]) -> None:
+def fits(lease: Lease, bounds: Bounds) -> None:
     """Raises Stop unless the log reaches from at most ``next_offset`` to at least there."""
     start, end = bounds
     name = f"{lease.topic}/{lease.partition}"

@@ -7,6 +7,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 from account_books import AWAY, HOME, Books, claim, credit, question, reversal
+from simulation import still
+from simulation.stores import AccountStore
 from waiting import until_sessions_wait
 
 from services.account.answer import Answer
@@ -20,12 +22,15 @@ from shared.runtime.kept import Spill
 SQL = Path(__file__).parents[2] / "deploy/migrations/sql/0001_account.sql"
 
 
-@pytest.fixture(params=["memory", "spilled", pytest.param("postgres", marks=pytest.mark.servers)])
+@pytest.fixture(params=["memory", "spilled", "simulated", pytest.param("postgres", marks=pytest.mark.servers)])
 async def books(request: pytest.FixtureRequest) -> AsyncIterator[Books]:
     if request.param in ("memory", "spilled"):
         spill = Spill(gather=1)
         yield Books(MemoryStore() if request.param == "memory" else MemoryStore(spill.of(Answer)))
         spill.connection.close()
+        return
+    if request.param == "simulated":
+        yield Books(AccountStore(), tx=still.connection())
         return
     connection = await asyncpg.connect(request.getfixturevalue("fresh_database"))
     await connection.execute(SQL.read_text())

@@ -20,6 +20,8 @@ from adjudication_cases import (
     used,
     verdict,
 )
+from simulation import still
+from simulation.stores import AdjudicationStore
 
 from services.adjudication.counters import Counter, CounterKey
 from services.adjudication.memory import MemoryStore
@@ -40,7 +42,7 @@ async def database(fresh_database: str) -> AsyncIterator[Any]:
     await connection.close()
 
 
-@pytest.fixture(params=["memory", "spilled", pytest.param("postgres", marks=pytest.mark.servers)])
+@pytest.fixture(params=["memory", "spilled", "simulated", pytest.param("postgres", marks=pytest.mark.servers)])
 def place(request: pytest.FixtureRequest) -> str:
     """A DSN, asked for outside the event loop: the servers start, if they must, before it runs; or memory."""
     if request.param == "postgres":
@@ -54,6 +56,9 @@ async def bench(place: str) -> AsyncIterator[Bench]:
         spill = Spill(gather=1)
         yield Bench(MemoryStore() if place == "memory" else MemoryStore(spill.of(bytes), spill.of(Counter)))
         spill.connection.close()
+        return
+    if place == "simulated":
+        yield Bench(AdjudicationStore(), tx=still.connection())
         return
     connection = await asyncpg.connect(place)
     await connection.execute(SQL.read_text())

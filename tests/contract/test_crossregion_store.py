@@ -9,6 +9,8 @@ from typing import Any
 import asyncpg
 import msgspec
 import pytest
+from simulation import still
+from simulation.stores import CrossregionStore
 from waiting import until_sessions_wait
 
 from services.crossregion.memory import MemoryStore
@@ -62,10 +64,13 @@ def outcome(number: str, fund: str, *, insured: str = HOME, care: str = AWAY, **
     return Outcome(kind=kind, institution_id="I1", member_id="M1", event_id="0", outcome=word, **named | shown | fields)
 
 
-@pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.servers)])
+@pytest.fixture(params=["memory", "simulated", pytest.param("postgres", marks=pytest.mark.servers)])
 async def clearing(request: pytest.FixtureRequest) -> AsyncIterator[Clearing]:
     if request.param == "memory":
         yield Clearing(MemoryStore())
+        return
+    if request.param == "simulated":
+        yield Clearing(CrossregionStore(), tx=still.connection())
         return
     connection = await asyncpg.connect(request.getfixturevalue("fresh_database"))
     await connection.execute(SQL.read_text())

@@ -9,6 +9,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 from eligibility_world import CANGZHOU, SHIYAN, filing, grant, member, place
+from simulation import still
+from simulation.stores import RegisterStore
 
 from services.eligibility.memory import MemoryStore
 from services.eligibility.store import PostgresStore, Store
@@ -34,10 +36,13 @@ class Shelf:
             await self.store.keep(self.tx, records)
 
 
-@pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.servers)])
+@pytest.fixture(params=["memory", "simulated", pytest.param("postgres", marks=pytest.mark.servers)])
 async def shelf(request: pytest.FixtureRequest) -> AsyncIterator[Shelf]:
     if request.param == "memory":
         yield Shelf(MemoryStore(), None)
+        return
+    if request.param == "simulated":
+        yield Shelf(RegisterStore(), still.connection())
         return
     connection = await asyncpg.connect(request.getfixturevalue("fresh_database"))
     if await connection.fetchval("select to_regnamespace('eligibility')") is None:

@@ -4,12 +4,15 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
+from typing import cast
 from urllib.parse import urlsplit
 
 import asyncpg
 import psycopg
 import pytest
 from psycopg import sql
+from simulation import still
+from simulation.stores import IntakeStore
 
 from deploy import migrations
 from deploy.local.servers import Addresses
@@ -78,9 +81,9 @@ def database_template(servers: Addresses) -> Iterator[str]:
         connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
 
 
-@pytest.fixture(params=["memory", "spilled", pytest.param("postgres", marks=pytest.mark.servers)])
+@pytest.fixture(params=["memory", "spilled", "simulated", pytest.param("postgres", marks=pytest.mark.servers)])
 def place(request: pytest.FixtureRequest) -> str:
-    """Where the store under test keeps its tables: a DSN, or memory, spilled to a file or not."""
+    """Where the store under test keeps its tables: a DSN, or memory, spilled to a file or not, or the simulation's books."""
     if request.param == "postgres":
         return str(request.getfixturevalue("fresh_database"))
     return str(request.param)
@@ -92,6 +95,9 @@ async def books(place: str) -> AsyncIterator[Books]:
         spill = Spill(gather=1)
         yield Books(MemoryStore() if place == "memory" else MemoryStore(spill.of(Number), spill.of(bytes)), None)
         spill.connection.close()
+        return
+    if place == "simulated":
+        yield Books(IntakeStore(), cast("asyncpg.Connection", still.connection()))
         return
     connections = Connections(place)
     connection = await connections.one()

@@ -40,6 +40,10 @@ async def _take(database: Database, world: World, partition: int = 0, cluster_id
 # -- the fence ----------------------------------------------------------------------------------------------------------
 
 
+async def unasked() -> tuple[int, int]:
+    raise AssertionError("the bounds given fit, and nobody needs others")
+
+
 async def test_taking_raises_the_epoch_and_fences_who_held_it(world: World, database: Database) -> None:
     old, other = await _take(database, world), await _take(database, world, partition=1)
     new = await _take(database, world)
@@ -131,7 +135,7 @@ async def test_a_holder_frozen_inside_its_transaction_is_evicted(world: World, d
     await world.send([line(claim) for claim in claims(10)])
     await frozen.wait()  # with the lease's row locked, idle in transaction
     taker = Taker(first.step, database, first.sender, first.telemetry, world.cluster_id, "the next owner")
-    lease, offset = await taker.take((world.source, 0), (0, 10))
+    lease, offset = await taker.take((world.source, 0), (0, 10), unasked)
     assert (lease.epoch, offset) == (2, 0)
     assert _metric("gongji_evicted_total", world) == 1
     go_on.set()
@@ -160,7 +164,7 @@ async def test_a_holder_that_lost_its_connection_once_can_still_be_evicted(world
     await world.send([line("C2")], partition=0)
     await frozen.wait()
     taker = Taker(first.step, database, first.sender, first.telemetry, world.cluster_id, "the next owner")
-    await taker.take((world.source, 0), (0, 1))
+    await taker.take((world.source, 0), (0, 1), unasked)
     go_on.set()
     await until(lambda: (world.source, 0) not in first.held, "the first to find out")
     assert await world.noted() == ["C1"]

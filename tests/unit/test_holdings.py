@@ -1,7 +1,7 @@
 """What a worker admits to its books, and what it forgets at the first doubt."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, cast
 
@@ -14,7 +14,7 @@ from shared.runtime.database import Database
 from shared.runtime.holdings import Holdings
 from shared.runtime.lease import Lease, Place
 from shared.runtime.step import Filed, Record
-from shared.runtime.takeover import Taker, fits, proves
+from shared.runtime.takeover import Bounds, Taker, fits, proves
 from shared.runtime.telemetry import Telemetry
 
 TOPIC = "claims.accepted"
@@ -58,7 +58,8 @@ class Taking:
     database: Database = field(default_factory=lambda: cast("Database", None))
     step: Any = field(default_factory=lambda: type("S", (), {"service": "test"}))
 
-    async def take(self, place: Place, bounds: tuple[int, int]) -> tuple[Lease, int]:
+    async def take(self, place: Place, bounds: Bounds, ask: Callable[[], Awaitable[Bounds]]) -> tuple[Lease, int]:
+        assert await ask() == bounds
         if self.failing:
             raise self.failing.pop(0)
         lease = self.leases[place]
