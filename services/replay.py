@@ -23,18 +23,17 @@ from services.intake.memory import MemoryStore as IntakeBooks
 from services.intake.number import Number
 from services.intake.steps import IntakeStep
 from shared.errors import Unreadable
-from shared.events import REGISTER_TYPES, SUBMITTED, Event, decode
+from shared.events import ACCEPTED, ADJUDICATED, ELIGIBLE, REGISTER_TYPES, SUBMITTED, Event, decode
 from shared.policy import Policies
 from shared.runtime.kept import Kept, Spill
 from shared.runtime.step import Filed, Record, Step
 from shared.strict_json import read_object
 
 CHUNK: Final = 500  # lines a batch; what comes out does not depend on it
-_SUBMISSIONS: Final = frozenset({"claim", "reversal", "account_use"})
 
 
 class Item(NamedTuple):
-    """A record on its way. ``number``: the feed line it came from. ``event``: what it says, where that is known already."""
+    """A record on its way. ``number``: the feed line it came from. ``event``: what it says, where it never was bytes."""
 
     number: int
     topic: str
@@ -70,11 +69,15 @@ class _Undecidable(Exception):
 class Stage:
     """One step with what it has set aside: the loop's protocol, for one history without servers.
 
-    ``heir`` gives the event that a decision announces, so that the next step need not read it from the bytes.
+    ``heir`` gives the event that a decision announces, if it does: it is handed on to ``next_topic`` as it is, and
+    nobody writes it to bytes only for the next step to read them.
     """
 
-    def __init__(self, step: Step[Any, Any, Any], heir: Callable[[Any], Event] | None = None) -> None:
+    def __init__(
+        self, step: Step[Any, Any, Any], next_topic: str = "", heir: Callable[[Any], Event | None] | None = None
+    ) -> None:
         self.step = step
+        self._next_topic = next_topic
         self._heir = heir
         self._blocked: set[str] = set()  # claims with a record set aside: a reversal must not overtake its claim
 
@@ -128,22 +131,25 @@ class Stage:
         return able, faults, blocked
 
     def _decide(self, items: Sequence[Item], facts: Any) -> tuple[list[Filed[Any]], list[Item]]:
-        decide, announce, heir = self.step.decide, self.step.announce, self._heir
+        decide, announce, heir, next_topic = self.step.decide, self.step.announce, self._heir, self._next_topic
         filed: list[Filed[Any]] = []
         announced: list[Item] = []
         for number, topic, _, event in items:
             try:
                 decision = decide(event, facts)
-                message = None if decision is None else announce(decision)
+                if decision is None:
+                    continue
+                inherited = None if heir is None else heir(decision)
+                message = announce(decision) if inherited is None else None
             except Unreadable as unreadable:
                 raise _Undecidable(Fault(number, "unreadable", str(unreadable))) from unreadable
             except Exception as failure:
                 raise _Undecidable(Fault(number, "failed", f"{type(failure).__name__}: {failure}")) from failure
-            if decision is None:
-                continue
             filed.append(Filed(decision, topic, 0, number, None, message))
-            if message is not None:
-                announced.append(Item(number, message.topic, message.value, heir(decision) if heir else None))
+            if inherited is not None:
+                announced.append(Item(number, next_topic, b"", inherited))
+            elif message is not None:
+                announced.append(Item(number, message.topic, message.value))
         return filed, announced
 
 
@@ -156,12 +162,12 @@ class Replay:
         accounts = AccountBooks(spill.of(Answer), keeps_journals=False)
         self._decisions: Kept[Any, bytes] = spill.of(bytes)
         decisions = AdjudicationBooks(self._decisions, spill.of(Counter))
-        self._adjudication = Stage(AdjudicationStep(decisions, policies), lambda ruling: ruling.event)
+        self._adjudication = Stage(AdjudicationStep(decisions, policies), ADJUDICATED, lambda ruling: ruling.event)
         self._path = (
             Stage(RegisterStep(register)),
             Stage(CreditStep(accounts)),
-            Stage(IntakeStep(IntakeBooks(spill.of(Number), spill.of(bytes)), None)),
-            Stage(EligibilityStep(register, policies), lambda event: event),
+            Stage(IntakeStep(IntakeBooks(spill.of(Number), spill.of(bytes)), None), ACCEPTED, lambda ruling: ruling.passed),
+            Stage(EligibilityStep(register, policies), ELIGIBLE, lambda event: event),
             self._adjudication,
             Stage(AccountStep(accounts, policies, None)),
         )
@@ -203,15 +209,17 @@ _read_type = msgspec.json.Decoder(_Typed).decode
 def item_of(number: int, line: bytes) -> Item:
     """A feed line with the topic that ``gongji feed send`` sends it to. What cannot be read goes where claims go."""
     try:
-        if _read_type(line).type in _SUBMISSIONS:
-            return Item(number, SUBMITTED, line)
-    except msgspec.MsgspecError:
-        pass
-    try:
-        kind = read_object(line).get("type")
-    except Unreadable:
-        kind = None
+        kind = _read_type(line).type
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        kind = _type_of(line)
     return Item(number, f"register.{kind}" if kind in REGISTER_TYPES else SUBMITTED, line)
+
+
+def _type_of(line: bytes) -> str:
+    try:
+        return str(read_object(line).get("type"))
+    except Unreadable:  # whoever takes the line says what is wrong with it
+        return ""
 
 
 def chunks(items: Iterable[Item], size: int = CHUNK) -> Iterator[list[Item]]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 PPM = 1_000_000
 MAX_FEN = 10**15  # ten trillion yuan: more than any fund holds, far inside a bigint
 
+_CENTS = tuple(f".{cents:02d}" for cents in range(100))  # looked up, for every outcome writes some twenty amounts
 _YUAN = re.compile(r"(0|[1-9][0-9]{0,12})(?:\.([0-9]{1,2}))?", re.ASCII)
 
 
@@ -27,9 +28,9 @@ def fen(yuan: str) -> int:
 
 def yuan(amount_fen: int) -> str:
     """Writes fen as yuan with two decimals; a negative amount (a reversal's) has a leading minus."""
-    sign = "-" if amount_fen < 0 else ""
-    whole, cents = divmod(abs(amount_fen), 100)
-    return f"{sign}{whole}.{cents:02d}"
+    if amount_fen < 0:
+        return f"-{yuan(-amount_fen)}"
+    return f"{amount_fen // 100}{_CENTS[amount_fen % 100]}"
 
 
 def half_up(numerator: int, denominator: int) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from services.adjudication.counters import Counter, CounterKey
 from services.adjudication.store import ClaimKey, InboxKey, Ruling, counters_of
+from shared.events import encode
 from shared.policy import Version
 from shared.runtime.kept import Kept
 from shared.runtime.step import Filed, Tx
@@ -55,8 +56,7 @@ class MemoryStore:
             self._shelf(key)[key] = counter
         for item in filed:
             event, decision = item.decision.event, item.decision.event.decision
-            value = b"" if item.message is None else item.message.value
-            self._events[event.inbox_key] = b"" if event.kind == "question" else value
+            self._events[event.inbox_key] = b"" if event.kind == "question" else encode(event)
             claim = (event.institution_id, event.claim_no)
             if decision is not None and decision.outcome == "reversed":
                 self._standing.pop(claim, None)

@@ -3,6 +3,7 @@
 Neither has a table per claim: a record delivered twice is announced twice, and the next service's inbox drops it.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -16,7 +17,7 @@ from shared.errors import Unreadable
 from shared.events import Event
 from shared.identity import claim_key, part_of
 from shared.policy import Policies
-from shared.register import RegisterRecord
+from shared.register import Institution, RegisterRecord
 from shared.runtime.step import Filed, Message, Record, Tx
 
 _TOPIC_PREFIX: Final = "register."
@@ -95,8 +96,7 @@ class EligibilityStep:
         pairs = [(claim.family_payer, claim.member_id) for claim in claims if claim.family_payer is not None]
         pairs += [(use.member_id, use.for_member) for use in uses if use.for_member is not None]
         codes = {(claim.institution_id, line.code) for claim in claims for line in claim.lines}
-        regions = {(row.institution_id, row.region) for row in institutions} if codes else set()
-        items = sorted({(region, code) for place, code in codes for at, region in regions if at == place})
+        items = _priced_there(codes, institutions) if codes else ()
         return Register(
             members=members,
             institutions=institutions,
@@ -122,6 +122,14 @@ class EligibilityStep:
     async def record(self, _tx: Tx, _filed: Sequence[Filed[Event]]) -> None:
         """Nothing of its own: what it found travels in the event."""
         return
+
+
+def _priced_there(codes: Iterable[tuple[str, str]], institutions: Iterable[Institution]) -> list[tuple[str, str]]:
+    """(region, code) for each (institution, code): of every region that the institution ever was in."""
+    regions: defaultdict[str, set[str]] = defaultdict(set)
+    for row in institutions:
+        regions[row.institution_id].add(row.region)
+    return sorted({(region, code) for place, code in codes for region in regions[place]})
 
 
 def _distinct(names: Iterable[str | None]) -> list[str]:

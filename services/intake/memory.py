@@ -37,5 +37,6 @@ class MemoryStore:
             self._numbers[key] = number
         self._opened = {}
         for one in filed:
-            if one.decision.new_rejection:
-                self._rejections[one.decision.event_id] = one.decision.message.value
+            rejection = one.decision.rejection
+            if rejection is not None and one.decision.new_rejection:
+                self._rejections[one.decision.event_id] = rejection.value

@@ -147,8 +147,7 @@ def _pass_on(submission: Submission, answer: Answer, facts: Facts, changed: Numb
         reversal=submission.reversal if accepted else None,
         use=submission.use if accepted else None,
     )
-    message = Message(events.ACCEPTED, answer.part, answer.member_id.encode(), events.encode(event))
-    return Ruling(event_id=event.event_id, message=message, number=changed)
+    return Ruling(event_id=event.event_id, part=answer.part, passed=event, number=changed)
 
 
 def _reject(
@@ -165,7 +164,9 @@ def _reject(
     owner = submission.member_id or submission.institution_id[:_LONGEST_KEY]
     message = Message(events.REJECTED, part_of(owner), owner.encode(), value)
     whose = submission.institution_id if is_identifier(submission.institution_id) else ""
-    return Ruling(event_id=identity, message=message, number=changed, new_rejection=new, institution_id=whose)
+    return Ruling(
+        event_id=identity, part=message.part, rejection=message, number=changed, new_rejection=new, institution_id=whose
+    )
 
 
 def _rejection(submission: Submission, why: tuple[Reason, ...], identity: str, now: datetime | None) -> Outcome:

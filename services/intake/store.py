@@ -6,7 +6,9 @@ from typing import Any, Protocol
 import msgspec
 
 from services.intake.number import Key, Number
+from shared import events
 from shared.errors import Retry
+from shared.events import Event
 from shared.runtime.step import Filed, Message, Tx
 
 
@@ -14,10 +16,20 @@ class Ruling(msgspec.Struct, frozen=True, kw_only=True):
     """What intake decided on one record. ``number``: the state to write; None where the table already has it."""
 
     event_id: str
-    message: Message
+    part: int
+    passed: Event | None = None  # on to eligibility; or else
+    rejection: Message | None = None
     number: Number | None = None
     new_rejection: bool = False  # to be kept, so that a repeat gets the same bytes
     institution_id: str = ""  # of a rejection, where it is one that an institution can have
+
+    @property
+    def message(self) -> Message:
+        """What is announced."""
+        if self.rejection is not None:
+            return self.rejection
+        assert self.passed is not None
+        return Message(events.ACCEPTED, self.part, self.passed.member_id.encode(), events.encode(self.passed))
 
 
 class Store(Protocol):
@@ -116,7 +128,7 @@ class PostgresStore:
         changed = last_states(filed)
         if changed:
             await tx.execute(_CHANGE, *_as_arrays(changed))
-        new = [(one.decision.event_id, one.decision.message) for one in filed if one.decision.new_rejection]
+        new = [(one.decision.event_id, one.message) for one in filed if one.message is not None and one.decision.new_rejection]
         if new:
             ids = [event_id for event_id, _ in new]
             parts = [message.part for _, message in new]
@@ -124,7 +136,7 @@ class PostgresStore:
             if done != f"INSERT 0 {len(new)}":
                 # Another partition gave this very rejection between our look and our write: its bytes stand.
                 raise Retry("a rejection was given by another partition at the same time")
-        rows = [(one.topic, one.partition, one.seq, *one.decision.message, *_whose(one.decision)) for one in filed]
+        rows = [(one.topic, one.partition, one.seq, *(one.message or ()), *_whose(one.decision)) for one in filed]
         await tx.copy_records_to_table("outgoing", schema_name="intake", records=rows, columns=_OUTGOING)
 
 

@@ -114,7 +114,7 @@ def coverage_page(
     examples: Annotated[Path, typer.Option(help="The directory of worked examples.")] = _EXAMPLES,
     as_json: AsJson = False,
 ) -> None:
-    """Article by article: executable and tested, data only, pending, or not computational, and why."""
+    """Article by article: executable and tested, data only, or not computational, and why."""
     where = directory or policies_directory()
     policies, texts, found = Policies.load(where), Texts.load(where), read_examples(examples)
     packs = list(policies.packs.values())

@@ -9,7 +9,7 @@ from shared.policy.benefits import Benefit
 from shared.policy.lint import cited_in
 from shared.policy.pack import Pack
 
-TESTED, DATA, PENDING, NONE, UNKNOWN = "executable and tested", "data only", "pending", "not computational", "unexplained"
+TESTED, DATA, NONE, UNKNOWN = "executable and tested", "data only", "not computational", "unexplained"
 
 
 class Row(NamedTuple):
@@ -67,6 +67,4 @@ def _same(cited: str, article: str) -> bool:
 def _state(places: int, examples: tuple[str, ...], why: str) -> str:
     if places:
         return TESTED if examples else DATA
-    if why.startswith("pending"):
-        return PENDING
-    return NONE if why else UNKNOWN
+    return NONE if why.startswith(NONE) else UNKNOWN

@@ -27,7 +27,7 @@ async def books(request: pytest.FixtureRequest) -> AsyncIterator[Books]:
     if request.param in ("memory", "spilled"):
         spill = Spill(gather=1)
         yield Books(MemoryStore() if request.param == "memory" else MemoryStore(spill.of(Answer)))
-        spill.connection.close()
+        spill.close()
         return
     if request.param == "simulated":
         yield Books(AccountStore(), tx=still.connection())

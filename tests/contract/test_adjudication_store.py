@@ -55,7 +55,7 @@ async def bench(place: str) -> AsyncIterator[Bench]:
     if place in ("memory", "spilled"):
         spill = Spill(gather=1)
         yield Bench(MemoryStore() if place == "memory" else MemoryStore(spill.of(bytes), spill.of(Counter)))
-        spill.connection.close()
+        spill.close()
         return
     if place == "simulated":
         yield Bench(AdjudicationStore(), tx=still.connection())

@@ -20,6 +20,7 @@ from services.intake.memory import MemoryStore
 from services.intake.number import Number
 from services.intake.store import PostgresStore, Ruling, Store
 from shared.errors import Retry
+from shared.events import Event
 from shared.runtime.kept import Spill
 from shared.runtime.step import Filed, Message, Tx
 
@@ -94,7 +95,7 @@ async def books(place: str) -> AsyncIterator[Books]:
     if place in ("memory", "spilled"):
         spill = Spill(gather=1)
         yield Books(MemoryStore() if place == "memory" else MemoryStore(spill.of(Number), spill.of(bytes)), None)
-        spill.connection.close()
+        spill.close()
         return
     if place == "simulated":
         yield Books(IntakeStore(), cast("asyncpg.Connection", still.connection()))
@@ -121,9 +122,13 @@ def a_number(claim_no: str = "C1", **changes: object) -> Number:
 
 
 def a_ruling(number: Number | None = None, *, event_id: str = "e1", rejected: bytes | None = None) -> Ruling:
-    message = Message("claims.rejected" if rejected else "claims.accepted", 5, b"M1", rejected or b"{}")
-    whose = "I1" if rejected else ""
-    return Ruling(event_id=event_id, message=message, number=number, new_rejection=rejected is not None, institution_id=whose)
+    if rejected is None:
+        passed = Event(
+            kind="claim", event_id=event_id, institution_id="I1", claim_no="C1", member_id="M1", digest="", accepted_at=""
+        )
+        return Ruling(event_id=event_id, part=5, passed=passed, number=number)
+    rejection = Message("claims.rejected", 5, b"M1", rejected)
+    return Ruling(event_id=event_id, part=5, rejection=rejection, number=number, new_rejection=True, institution_id="I1")
 
 
 async def test_a_number_nobody_had_is_kept_as_it_was_opened(books: Books) -> None:
@@ -172,7 +177,7 @@ async def test_the_outbox_keeps_each_message_at_its_place(connections: Connectio
     assert books.connection is not None
     rows = await books.connection.fetch("select * from intake.outgoing order by seq")
     assert [tuple(row) for row in rows] == [
-        ("claims.submitted", 3, 1, "claims.accepted", 5, b"M1", b"{}", "e1", None),
+        ("claims.submitted", 3, 1, *a_ruling(event_id="e1").message, "e1", None),
         ("claims.submitted", 3, 2, "claims.rejected", 5, b"M1", b"no", "e2", "I1"),
     ]
 
