@@ -2,7 +2,7 @@
 # ARGS goes to the command behind a target:  make demo ARGS="--claims 5000 --keep"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench stop lock clean bench-engine simulate simulate-planted
+.PHONY: help setup demo test test-faults test-planted soak simulate simulate-planted lint bench stop lock clean bench-engine
 ARGS ?=
 SEEDS ?= 1000
 
@@ -17,6 +17,18 @@ demo: setup ## settle a generated day of claims on real servers, and audit the b
 
 test: setup ## all tests, on servers and data of their own
 	@GONGJI_HOME=$(CURDIR)/.gongji/test .venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+test-faults: setup ## every fault on real servers under load, one by one; writes deploy/faults.md (half an hour)
+	@GONGJI_HOME=$(CURDIR)/.gongji/test .venv/bin/python -m pytest tests/faults -m "" -k "not soak" --show-capture=no \
+	  --faults-table deploy/faults.md $(ARGS)
+
+test-planted: setup ## take each safety out of a copy of the tree, see its test fail; writes deploy/planted.md
+	@.venv/bin/python tests/planted/run.py deploy/planted.md
+
+HOURS ?= 1
+soak: setup ## faults at random under load for HOURS=1 (SEED=n: the same again)
+	@GONGJI_HOME=$(CURDIR)/.gongji/test .venv/bin/python -m pytest tests/faults/test_soak.py -m "" --show-capture=no -s \
+	  --hours $(HOURS) $(if $(SEED),--soak-seed $(SEED)) $(ARGS)
 
 lint: setup ## ruff, mypy, import-linter
 	.venv/bin/ruff check .

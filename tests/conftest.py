@@ -1,3 +1,3 @@
 """What all tests share: the fixtures of the real servers."""
 
-pytest_plugins = ["servers", "loop_world", "payment_books"]
+pytest_plugins = ["servers", "matrix", "loop_world", "payment_books"]

@@ -6,13 +6,15 @@ Every wait has a limit and fails with what it waited for; nothing here sleeps to
 import asyncio
 import json
 import os
-import random
+import re
 import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -76,6 +78,23 @@ class Worker:
     def has_spoken(self) -> bool:
         """Ready, or dead."""
         return b" ready (" in self.log.read_bytes() or not self.alive
+
+    def page(self, path: str) -> tuple[int, str]:
+        """What it answers to operators there: /live, /ready, /metrics."""
+        found = re.search(r" ready \((http://[^)]+)\)", self.log.read_text())
+        assert found is not None
+        try:
+            with urllib.request.urlopen(found[1] + path, timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as refused:
+            with closing(refused):
+                return refused.code, refused.read().decode()
+
+    @property
+    def resident(self) -> int:
+        """Bytes of memory it holds."""
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass
@@ -154,7 +173,7 @@ class Deployment:
         try:
             for line in lines:
                 value = line if isinstance(line, bytes) else json.dumps(line, ensure_ascii=False).encode()
-                topic, key = _destination(line)
+                topic, key = destination(line)
                 place = partition_of(part_of(key), PARTITIONS) if partition is None else partition
                 await producer.send(topic, value, key=key.encode() or None, partition=place)
             await producer.flush()
@@ -169,9 +188,16 @@ class Deployment:
 
     def drain(self, topics: Callable[[str], bool] = lambda _: True, *, seconds: float = 120) -> None:
         """Waits until every step has applied and announced everything there is."""
-        until(lambda: self._behind(topics) == [], lambda: f"the services to drain; behind: {self._behind(topics)}", seconds)
+        until(lambda: self.behind(topics) == [], lambda: f"the services to drain; behind: {self.behind(topics)}", seconds)
 
-    def _behind(self, topics: Callable[[str], bool]) -> list[tuple[Any, ...]]:
+    def waiting(self) -> list[tuple[str, int]]:
+        """(topic, records not applied) of each lease. Raises psycopg.Error, OSError while a server is away."""
+        leases = self.rows("select topic, partition, next_offset from runtime.lease")
+        ends = asyncio.run(self._ends({(topic, partition) for topic, partition, _ in leases}))
+        return [(topic, ends[topic, partition] - done) for topic, partition, done in leases]
+
+    def behind(self, topics: Callable[[str], bool] = lambda _: True) -> list[tuple[Any, ...]]:
+        """The leases with records left to apply or to announce; what is wrong, while a server is away."""
         try:
             leases = self.rows("select service, topic, partition, next_offset, out_seq, relayed_seq from runtime.lease")
             ends = asyncio.run(self._ends({(topic, partition) for _, topic, partition, *_ in leases if topics(topic)}))
@@ -232,11 +258,11 @@ class Deployment:
     def dead_letters(self) -> list[bytes]:
         return [value for _, _, value in self.wire(DEAD)]
 
-    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Runs a verb of the command line on this deployment."""
+    def command(self, *arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
+        """Runs a verb of the command line on this deployment. ``extra``: of its environment."""
         return subprocess.run(
             [sys.executable, "-m", "services", *arguments],
-            env=self.environment, capture_output=True, text=True, timeout=300, check=False,
+            env=self.environment | extra, capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
 
     def audit(self) -> None:
@@ -245,7 +271,7 @@ class Deployment:
         assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
 
 
-def _destination(line: Line | bytes) -> tuple[str, str]:
+def destination(line: Line | bytes) -> tuple[str, str]:
     if isinstance(line, bytes):
         return "claims.submitted", ""
     if line["type"] not in REGISTER_TYPES:
@@ -254,7 +280,7 @@ def _destination(line: Line | bytes) -> tuple[str, str]:
     return f"register.{line['type']}", str(key)
 
 
-def until(condition: Callable[[], bool], what: str | Callable[[], str], seconds: float = 60.0) -> None:
+def until(condition: Callable[[], bool], what: str | Callable[[], str], seconds: float = 120.0) -> None:
     """Waits for a condition, and fails naming it when it does not come."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -278,38 +304,5 @@ def chunks(lines: Sequence[Line], count: int) -> list[Sequence[Line]]:
     return [lines[start : start + size] for start in range(0, len(lines), size)]
 
 
-def shuffled(lines: Sequence[Line], seed: int) -> list[Line]:
-    """The same lines in another order."""
-    mixed = list(lines)
-    random.Random(seed).shuffle(mixed)
-    return mixed
-
-
 def claims_of(lines: Sequence[Line]) -> list[Line]:
     return [line for line in lines if line["type"] not in REGISTER_TYPES]
-
-
-def undisturbed(running: Deployment, lines: Sequence[Line]) -> dict[str, Any]:
-    """What one process without servers makes of the day."""
-    feed = running.servers.home / "feed.ndjson"
-    feed.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
-    done = running.command("replay", str(feed))
-    assert done.returncode == 0, done.stderr[-2000:]
-    return {outcome["event_id"]: outcome for outcome in map(json.loads, done.stdout.splitlines())}
-
-
-def check(running: Deployment, *days: Sequence[Line]) -> None:
-    """Every outcome of these days is what an undisturbed run gives, nothing more is on the wire, and the books are clean."""
-    found = running.outcomes()
-    for lines in days:
-        expected = undisturbed(running, lines)
-        wrong = {name: (found.get(name), outcome) for name, outcome in expected.items() if found.get(name) != outcome}
-        assert not wrong, f"{len(wrong)} of {len(expected)}; the first: {next(iter(wrong.items()))}"
-        numbers = {(line["institution_id"], line.get("claim_no") or line.get("use_no")) for line in claims_of(lines)}
-        more = [
-            outcome
-            for name, outcome in found.items()
-            if name not in expected and (outcome["institution_id"], outcome.get("claim_no") or outcome.get("use_no")) in numbers
-        ]
-        assert not more, more[:3]
-    running.audit()

@@ -23,6 +23,7 @@ from psycopg import sql
 
 from deploy.local import servers as local
 from deploy.local.servers import Addresses
+from shared.errors import ServerMissing
 
 _NAMES = ("kafka", "postgres", "redis")
 _HOMES = Path(tempfile.gettempdir()) / f"gongji-tests-{os.geteuid()}"
@@ -43,6 +44,12 @@ class LocalServers:
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
         """Sends a signal to kafka, postgres or redis."""
         local.kill(self.home, name, number)
+
+    def wake(self) -> None:
+        """Lets what is frozen go on."""
+        for name in _NAMES:
+            with suppress(ServerMissing):
+                self.kill(name, signal.SIGCONT)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

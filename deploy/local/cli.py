@@ -19,6 +19,7 @@ app = typer.Typer(name="servers", help="The local Kafka, Postgres and Redis.", n
 Json = Annotated[bool, typer.Option("--json", help="Print addresses and pids as one JSON object.")]
 
 _USAGE, _NOT_THERE = 2, 3  # exit codes of every command
+_SCARCE = 2 << 30  # bytes: at 4,000 claims a second Kafka and Postgres fill some 25 MiB a second, this in a minute and a half
 
 
 @app.command()
@@ -44,6 +45,9 @@ def status(*, as_json: Json = False) -> None:
         _say(f"no servers in {home_directory()} yet: `gongji servers up` starts them")
         raise typer.Exit(_NOT_THERE)
     _show(addresses, as_json=as_json)
+    for name, left in servers.room(home_directory()).items():
+        if left < _SCARCE:
+            _say(f"{name}: {left >> 20} MiB left on its disk; when it is full, claims wait and none is lost: give it space")
     if addresses.dead:
         _say(f"not running: {', '.join(addresses.dead)}; `gongji servers up` starts them on the same data")
         raise typer.Exit(_NOT_THERE)

@@ -88,6 +88,13 @@ def status(home: Path) -> Addresses | None:
     return _look(home.resolve())
 
 
+def room(home: Path) -> dict[str, int]:
+    """Bytes left on the disks under Kafka's and Postgres' data, by server; Redis keeps nothing there."""
+    place = home.resolve() / "servers"
+    places = {"kafka": place / "kafka", "postgres": Database(place / "postgres").data}
+    return {name: shutil.disk_usage(at).free for name, at in places.items() if at.exists()}
+
+
 def kill(home: Path, name: str, number: signal.Signals = signal.SIGKILL) -> None:
     """Sends a signal to one server (kafka, postgres, redis). Raises ServerMissing when it is not running."""
     server = next(server for server in _servers(home.resolve()) if server.name == name)

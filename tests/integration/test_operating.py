@@ -6,10 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from socket import create_server
 
@@ -44,14 +41,7 @@ def lines(running: Deployment) -> list[Line]:
 def page(running: Deployment, service: str, path: str) -> tuple[int, str]:
     """What a service answers there."""
     [worker] = running.of(service)
-    found = re.search(r" ready \((http://[^)]+)\)", worker.log.read_text())
-    assert found is not None
-    try:
-        with urllib.request.urlopen(found[1] + path, timeout=10) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as refused:
-        with closing(refused):
-            return refused.code, refused.read().decode()
+    return worker.page(path)
 
 
 @pytest.mark.parametrize("service", SERVICES)

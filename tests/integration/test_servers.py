@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -282,6 +283,15 @@ def test_the_status_of_servers_of_which_one_died_is_exit_3(local: LocalServers, 
     assert result.exit_code == 3
     assert json.loads(result.stdout)["pids"]["redis"] == 0
     assert "not running: redis" in result.stderr
+
+
+def test_a_disk_that_runs_full_is_said_by_status_before_it_is(local: LocalServers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GONGJI_HOME", str(local.home))
+    assert "left on its disk" not in command.invoke(app, ["status"]).stderr
+    monkeypatch.setattr("deploy.local.cli._SCARCE", 1 << 60)
+    said = command.invoke(app, ["status"])
+    assert said.exit_code == 0
+    assert re.findall(r"(\w+): \d+ MiB left on its disk", said.stderr) == ["kafka", "postgres"]
 
 
 def test_the_status_of_a_home_without_servers_is_exit_3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
