@@ -3,22 +3,19 @@
 import argparse
 import json
 import logging
+import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from multiprocessing import Pool
-from pathlib import Path
-
-import coverage
 
 from simulation.planted import PLANTED, planted
 from simulation.run import simulate
 
 _MODULES = ("loop", "batch", "holdings", "takeover", "lease", "relay", "quarantine", "database")
 _MEASURED = 200  # seeds under coverage, which slows them down
-_RUNTIME = Path(__file__).resolve().parents[2] / "shared/runtime"
 _Told = tuple[int, tuple[str, ...], int, int, Counter[str]]
 
 
@@ -29,13 +26,14 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=1000, help="so many seeds")
     parser.add_argument("--first", type=int, default=1, help="from this one on")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--bare", action="store_true", help="without the measurement of branches")
     parser.add_argument("--planted", action="store_true", help="take out each safety and look for the seed that notices")
     given = parser.parse_args()
     logging.disable(logging.CRITICAL)
     if given.seed is not None:
         return _one(given.seed)
     seeds = range(given.first, given.first + given.seeds)
-    return _plant(seeds) if given.planted else _many(seeds, given.jobs)
+    return _plant(seeds) if given.planted else _many(seeds, given.jobs, bare=given.bare)
 
 
 def _one(seed: int) -> int:
@@ -52,7 +50,7 @@ def _told(seed: int) -> _Told:
     return seed, run.breaches, run.chance.decisions, run.applied, run.chance.counted
 
 
-def _many(seeds: range, jobs: int) -> int:
+def _many(seeds: range, jobs: int, *, bare: bool) -> int:
     started = time.monotonic()
     decisions = applied = 0
     faults: Counter[str] = Counter()
@@ -68,9 +66,8 @@ def _many(seeds: range, jobs: int) -> int:
     }  # fmt: skip
     sys.stdout.write(json.dumps(summary, ensure_ascii=False, indent=2) + "\n")
     _say(f"{len(seeds)} seeds, {decisions} scheduling decisions, {sum(faults.values())} faults; {len(failed)} failed")
-    with _branches():
-        for seed in seeds[:_MEASURED]:
-            simulate(seed)
+    if not bare:
+        _branches(seeds)
     return 1 if failed else 0
 
 
@@ -82,19 +79,20 @@ def _all(seeds: range, jobs: int) -> Iterator[_Told]:
         yield from pool.imap_unordered(_told, seeds, chunksize=20)
 
 
-@contextmanager
-def _branches() -> Iterator[None]:
-    """Tells which lines and branches of the loop's modules ran."""
-    measuring = coverage.Coverage(
-        branch=True, data_file=None, config_file=False, include=[str(_RUNTIME / f"{one}.py") for one in _MODULES]
-    )
-    measuring.start()
-    try:
-        yield
-    finally:
-        measuring.stop()
-    _say(f"lines and branches of the loop's modules that the first {_MEASURED} seeds run:")
-    measuring.report(file=sys.stderr, show_missing=True)
+def _branches(seeds: range) -> None:
+    """Tells which lines and branches of the loop's modules some seeds run; in a process of its own, imports included."""
+    modules = ",".join(f"shared/runtime/{one}.py" for one in _MODULES)
+    with tempfile.TemporaryDirectory() as directory:
+        python = (sys.executable, "-m", "coverage")
+        data = f"--data-file={directory}/coverage"
+        share = ("--first", str(seeds.start), "--seeds", str(min(len(seeds), _MEASURED)), "--bare")
+        ran = subprocess.run(
+            (*python, "run", "--branch", f"--include={modules}", data, "-m", "simulation", *share),
+            check=False, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        if ran.returncode == 0:
+            _say(f"lines and branches of the loop's modules that {min(len(seeds), _MEASURED)} of the seeds run:")
+            subprocess.run((*python, "report", data, "--show-missing"), check=True, stdout=sys.stderr)
 
 
 def _plant(seeds: range) -> int:

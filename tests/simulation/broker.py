@@ -178,6 +178,15 @@ class Group:
             self.members.remove(consumer)
             self.shake()
 
+    def expel(self, consumer: Consumer) -> None:
+        """A member gives no sign of life: its partitions go to others, and it learns of it late."""
+        if consumer in self.members:
+            self._broker.chance.tell("is out of its group", consumer.client.name)
+            consumer.kicked = True
+            self.members.remove(consumer)
+            self._call(self._revoke(consumer))
+            self.shake()
+
     def shake(self) -> None:
         """Shares out anew, soon."""
         self._wanted.set()

@@ -57,13 +57,14 @@ class _Day:
         self._partitions = partitions
         self._numbers = 0
         self.feed = Feed()
-        members = [f"M{number}" for number in range(rng.randint(2, 5))]
-        solos = [f"S{number}" for number in range(rng.randint(1, 3))]
+        members = [f"M{rng.randrange(10**6):06}" for _ in range(rng.randint(2, 5))]  # random: they spread over the partitions
+        solos = [f"S{rng.randrange(10**6):06}" for _ in range(rng.randint(1, 3))]
+        self._payers = members[:2]
         self.feed.register += [_institution(HOSPITAL, "130900"), _institution(CLINIC, "130900", kind="community"),
                                _institution(AWAY, "440800")]  # fmt: skip
         for member in (*members, *solos):
             self._enrol(member)
-        queues = [self._bills(member, members) for member in members] + [self._solo(solo) for solo in solos]
+        queues = [self._bills(member) for member in members] + [self._solo(solo) for solo in solos]
         while queues:  # shuffled, each in its order
             queue = rng.choice(queues)
             self.feed.submitted.append(queue.pop(0))
@@ -82,27 +83,27 @@ class _Day:
         })  # fmt: skip
         if member.startswith("M"):
             # A payer of others has more than is ever asked for, so that nobody's share hangs on who came first.
-            rich = member in ("M0", "M1")
+            rich = member in self._payers
             amount = "100000.00" if rich else yuan(rng.choice((0, 5_000, 30_000)))
             self.feed.register.append({
                 "type": "account_credit", "credit_no": f"C-{member}", "member_id": member, "amount": amount,
                 "month": "2023-05", "reason": "monthly",
             })  # fmt: skip
-            for payer in ("M0", "M1"):
+            for payer in self._payers:
                 if payer != member:
                     self.feed.register.append({
                         "type": "family_link", "holder_id": payer, "beneficiary_id": member, "relation": "child",
                         "authorized_from": "2020-01-01",
                     })  # fmt: skip
 
-    def _bills(self, member: str, members: list[str]) -> list[Sent]:
+    def _bills(self, member: str) -> list[Sent]:
         """What one member's visits send in, in order: nothing but his own numbers."""
         rng, partition = self._rng, self._rng.randrange(self._partitions)
         lines: list[Line] = []
         for _ in range(rng.randint(1, 4)):
             bill = self._bill(member)
-            payer = rng.choice(("M0", "M1"))
-            if rng.random() < 0.5 and payer != member and payer in members:
+            payer = rng.choice(self._payers)
+            if rng.random() < 0.6 and payer != member:
                 bill["family_payer"] = payer
             lines += self._story(bill)
         if rng.random() < 0.3:

@@ -31,7 +31,7 @@ def simulate(seed: int) -> Run:
     """Runs a seed. The same seed gives the same run, decision by decision."""
     chance = Chance(seed)
     size = Size(
-        partitions=chance.one_of((1, 2, 2, 3)), workers=chance.one_of((1, 1, 2)), batch_max=chance.one_of((1, 3, 10, 500))
+        partitions=chance.one_of((1, 2, 2, 3, 4)), workers=chance.one_of((1, 1, 2, 3)), batch_max=chance.one_of((1, 3, 10, 500))
     )
     day = seed % DAYS
     try:

@@ -193,6 +193,8 @@ class Worker:
         """SIGSTOP, and CONT after so many seconds."""
         loop = asyncio.get_running_loop()
         self._frozen_until = loop.time() + seconds
+        if seconds > SESSION_SECONDS:
+            loop.call_later(SESSION_SECONDS, self.stage.group.expel, self.consumer)
         for connection in self.connections:
             loop.call_later(IDLE_SECONDS, connection.end_if_idle, connection.statements)
 
