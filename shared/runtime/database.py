@@ -13,7 +13,8 @@ STATEMENT_SECONDS = 60.0
 
 # What one record's content can cause: the batch is bisected to the offender. Everything else is the server's trouble.
 OFFENCES = (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError, asyncpg.ProgramLimitExceededError)
-TROUBLE = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+# InternalClientError: asyncpg's word for a backend that was ended between two statements.
+TROUBLE = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 
 
 class Database:
@@ -33,7 +34,7 @@ class Database:
         if self._connection is None or self._connection.is_closed():
             try:
                 self._connection = await asyncio.wait_for(self._open(), STATEMENT_SECONDS)
-            except (asyncpg.PostgresError, OSError, TimeoutError) as trouble:
+            except TROUBLE as trouble:
                 raise Retry(f"Postgres: {trouble}") from trouble
         return self._connection
 

@@ -9,7 +9,7 @@ import asyncpg
 from shared.errors import Retry, Stop
 from shared.runtime import lease as leases
 from shared.runtime.batch import digest
-from shared.runtime.database import Database
+from shared.runtime.database import TROUBLE, Database
 from shared.runtime.lease import Lease, Place
 from shared.runtime.relay import Sender, announce_again
 from shared.runtime.step import Record, Step
@@ -44,7 +44,7 @@ class Taker:
         try:
             connection = await self.database.connection()
             again = await announce_again(connection, self.sender, self.step.service, self.step.outbox, lease)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as trouble:
+        except TROUBLE as trouble:
             await self.database.drop()
             raise Retry(f"Postgres: {trouble}") from trouble
         before = max(lease.next_offset - 1, 0)

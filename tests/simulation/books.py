@@ -202,7 +202,7 @@ class Connection:
 
     def _must_live(self) -> None:
         if self._ended:
-            raise asyncpg.ConnectionDoesNotExistError("the connection is closed")
+            raise self.books.chance.one_of(_CLOSED)("the connection is closed")
 
     # -- statements ------------------------------------------------------------------------------------------------
 
@@ -295,6 +295,7 @@ class Connection:
         return holder is self
 
 
+_CLOSED: Final = (asyncpg.ConnectionDoesNotExistError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 _FAILURES: Final = (
     ("deadlock", asyncpg.DeadlockDetectedError),
     ("serialization", asyncpg.SerializationError),
