@@ -4,9 +4,10 @@ Nothing is written anywhere and nothing goes to Kafka. Accumulators come from Re
 Postgres; what Redis shows may be a moment old, and then the quote is refused at settlement, never honoured wrongly.
 """
 
+import asyncio
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -22,20 +23,37 @@ from services.adjudication.store import Store as AccumulatorStore
 from services.eligibility.steps import EligibilityStep
 from services.eligibility.store import Store as RegisterStore
 from services.intake.submission import Submission
-from shared.events import Event
+from shared.events import Decision, Event
 from shared.identity import event_id
 from shared.money import fen
 from shared.outcome import Outcome, decode
 from shared.policy import Policies
 from shared.quote import quoted
 from shared.runtime.cache import Cache
+from shared.runtime.database import OFFENCES, TROUBLE
 from shared.runtime.step import Step, Tx
 
 Connections = Callable[[], AbstractAsyncContextManager[Any]]
+Trial = tuple[Outcome, str | None]  # and its quote
+
+_AT_ONCE: Final = 2  # sessions that try; more would only make smaller handfuls
+_TOGETHER: Final = 50
+
+
+class _Waiting(NamedTuple):
+    """A trial that waits for its turn. ``members``: whose accumulators and accounts it would move."""
+
+    submission: Submission
+    members: frozenset[str]
+    answer: asyncio.Future[Trial]
 
 
 class Trials:
-    """Tries claims over stores that are only read. ``connections`` gives the sessions to read by."""
+    """Tries claims over stores that are only read. ``connections`` gives the sessions to read by.
+
+    What waits while others are tried goes together with the next: a question a table for all of it. Two of one member never
+    do, for the second would see what the first would use.
+    """
 
     def __init__(
         self,
@@ -49,24 +67,74 @@ class Trials:
         self._eligibility = EligibilityStep(register, policies)
         self._adjudication = AdjudicationStep(accumulators, policies)
         self._account = AccountStep(accounts, policies, None)
+        self._waiting: list[_Waiting] = []
+        self._under_way: set[asyncio.Task[None]] = set()
 
-    async def __call__(self, submission: Submission) -> tuple[Outcome, str | None]:
+    async def __call__(self, submission: Submission) -> Trial:
         """What a well-formed claim would come to, and the quote to settle it by; no quote where it would be rejected.
 
         The number is not looked at: a trial is about money. Raises one of ``database.TROUBLE``.
         """
         assert submission.claim is not None
-        event = _accepted(submission)
+        assert submission.member_id is not None
+        members = frozenset({submission.member_id, submission.claim.family_payer or submission.member_id})
+        waiting = _Waiting(submission, members, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        if len(self._under_way) < _AT_ONCE:
+            task = asyncio.create_task(self._work())
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
+        return await waiting.answer
+
+    async def _work(self) -> None:
+        while self._waiting:
+            await self._answer(self._next())
+
+    def _next(self) -> list[_Waiting]:
+        taken: list[_Waiting] = []
+        left: list[_Waiting] = []
+        busy: set[str] = set()
+        for one in self._waiting:
+            fits = len(taken) < _TOGETHER and not one.members & busy
+            (taken if fits else left).append(one)
+            busy |= one.members
+        self._waiting = left
+        return taken
+
+    async def _answer(self, waiting: Sequence[_Waiting]) -> None:
+        """Tries them together; one that cannot be tried is found by trying each alone."""
+        try:
+            trials = await self._try([one.submission for one in waiting])
+        except Exception as failure:  # noqa: BLE001 - whoever asked is told, whatever it is
+            away = isinstance(failure, TROUBLE) and not isinstance(failure, OFFENCES)
+            for one in waiting:
+                if away or len(waiting) == 1:
+                    if not one.answer.done():  # his client may have gone
+                        one.answer.set_exception(failure)
+                else:
+                    await self._answer([one])
+            return
+        for one, trial in zip(waiting, trials, strict=True):
+            if not one.answer.done():
+                one.answer.set_result(trial)
+
+    async def _try(self, submissions: Sequence[Submission]) -> list[Trial]:
         async with self._connections() as tx:
-            judged: Event = await _decide(self._eligibility, tx, event)
+            judged: list[Event] = await _decide(self._eligibility, tx, [_accepted(one) for one in submissions])
             ruled = await _decide(self._adjudication, tx, judged)
-            settled = await _decide(self._account, tx, ruled.event)
-        outcome = decode(settled.answer.value)
-        decision = ruled.event.decision
-        assert decision is not None
-        if outcome.outcome != "settled":
-            return outcome, None
-        return outcome, quoted(submission.claim, decision, fen(outcome.account), fen(outcome.family_account)).written()
+            settled = await _decide(self._account, tx, [ruling.event for ruling in ruled])
+        return [
+            _trial(submission, ruling.event.decision, decode(settlement.answer.value))
+            for submission, ruling, settlement in zip(submissions, ruled, settled, strict=True)
+        ]
+
+
+def _trial(submission: Submission, decision: Decision | None, outcome: Outcome) -> Trial:
+    assert submission.claim is not None
+    assert decision is not None
+    if outcome.outcome != "settled":
+        return outcome, None
+    return outcome, quoted(submission.claim, decision, fen(outcome.account), fen(outcome.family_account)).written()
 
 
 def _accepted(submission: Submission) -> Event:
@@ -85,8 +153,9 @@ def _accepted(submission: Submission) -> Event:
     )
 
 
-async def _decide(step: Step[Event, Any, Any], tx: Tx, event: Event) -> Any:
-    return step.decide(event, await step.load(tx, [event]))
+async def _decide(step: Step[Event, Any, Any], tx: Tx, events: Sequence[Event]) -> list[Any]:
+    facts = await step.load(tx, events)
+    return [step.decide(event, facts) for event in events]
 
 
 class ShownAccumulators(AdjudicationBooks):

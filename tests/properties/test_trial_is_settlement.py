@@ -3,10 +3,12 @@
 The trial's own code over the books of a replay, so that thousands of them pass in seconds.
 """
 
+import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from itertools import islice
 from random import Random
 from typing import Any
 
@@ -15,7 +17,7 @@ from services.ops.generate import generate
 from services.ops.population import Line
 from services.replay import CHUNK, Replay, chunks, item_of
 from services.trial import Trials
-from shared.events import REGISTER_TYPES
+from shared.events import REGISTER_TYPES, Event
 from shared.money import fen
 from shared.outcome import encode
 from shared.policy import Policies
@@ -36,8 +38,21 @@ class OneHistory:
         self._replay = Replay(policies)
         steps: list[Any] = [stage.step for stage in self._replay._path[3:]]
         register, accumulators, accounts = (step._store for step in steps)
-        self._trials = Trials(policies, register, accumulators, accounts, _no_session)
+        self._trials = Trials(policies, register, accumulators, accounts, self._session)
         self._line = 0
+        self.sessions = 0
+        self.fails_for = ""
+        decide = self._trials._adjudication.decide
+
+        def failing(event: Event, facts: Any) -> Any:
+            return 1 // 0 if event.claim_no == self.fails_for else decide(event, facts)
+
+        self._trials._adjudication.decide = failing  # type: ignore[method-assign]
+
+    @asynccontextmanager
+    async def _session(self) -> AsyncIterator[None]:
+        self.sessions += 1
+        yield None
 
     async def settle(self, *lines: Line) -> list[dict[str, Any]]:
         """The lines' outcomes."""
@@ -58,14 +73,9 @@ class OneHistory:
         return json.loads(encode(outcome)), quote
 
 
-@asynccontextmanager
-async def _no_session() -> AsyncIterator[None]:
-    yield None
-
-
-def day() -> tuple[list[Line], Iterator[Line]]:
+def day(bills: int = CLAIMS) -> tuple[list[Line], Iterator[Line]]:
     """The register, with something on every account; and claims that are well formed, each number once."""
-    lines = [line for line in generate(CLAIMS, MEMBERS, REGIONS, 8) if isinstance(line, dict)]
+    lines = [line for line in generate(bills, MEMBERS, REGIONS, 8) if isinstance(line, dict)]
     register = [line for line in lines if line["type"] in REGISTER_TYPES]
     seen: set[tuple[str, str]] = set()
 
@@ -140,3 +150,25 @@ def funds(outcome: dict[str, Any]) -> list[str]:
 def without(outcome: dict[str, Any]) -> dict[str, Any]:
     """An outcome without what only a trial or only a settlement has."""
     return {name: value for name, value in outcome.items() if name not in NOT_YET}
+
+
+async def test_trials_that_wait_together_are_what_each_is_alone() -> None:
+    register, claims = day(400)
+    books = OneHistory()
+    await books.settle(*register)
+    asked = list(islice(claims, 300))
+    together = await asyncio.gather(*(books.try_(claim) for claim in asked))
+    assert together == [await books.try_(claim) for claim in asked]
+    assert books.sessions < 2 * len(asked), "many went together"
+
+
+async def test_a_claim_that_cannot_be_tried_spoils_no_other() -> None:
+    register, claims = day(400)
+    books = OneHistory()
+    await books.settle(*register)
+    asked = list(islice(claims, 8))
+    alone = [await books.try_(claim) for claim in asked]
+    books.fails_for = asked[3]["claim_no"]
+    together = await asyncio.gather(*(books.try_(claim) for claim in asked), return_exceptions=True)
+    assert isinstance(together[3], ZeroDivisionError)
+    assert [*together[:3], *together[4:]] == [*alone[:3], *alone[4:]]
