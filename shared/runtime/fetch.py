@@ -15,6 +15,7 @@ from aiokafka.errors import CorruptRecordException, KafkaError, RecordTooLargeEr
 from aiokafka.record.default_records import _DefaultRecordBatchPy as SlowBatch
 from aiokafka.record.memory_records import MemoryRecords
 
+from shared.runtime import inflation
 from shared.runtime.lease import Place
 
 log = logging.getLogger("gongji.fetch")
@@ -118,7 +119,9 @@ class Records:
     def next_batch(self) -> "_Batch":
         start = self._at
         self._at += _LENGTH_AT + _LENGTH.size + _LENGTH.unpack_from(self._fetched, start + _LENGTH_AT)[0]
-        return _Batch(self._batches.next_batch(), memoryview(self._fetched)[start : self._at])
+        raw = memoryview(self._fetched)[start : self._at]
+        inflation.check(raw)
+        return _Batch(self._batches.next_batch(), raw)
 
 
 class _Batch:
