@@ -45,6 +45,12 @@ def test_addresses_name_servers_of_this_file() -> None:
         assert re.search(rf"(^|//|@){server}:\d+", environment[f"GONGJI_{server.upper()}"])
 
 
+def test_the_counter_is_published_to_this_machine_alone() -> None:
+    _, _, port = SERVICES["intake"]["environment"]["GONGJI_API"].rpartition(":")
+    assert [one.rpartition(":")[2] for one in SERVICES["intake"]["ports"]] == [port]
+    assert all(one.startswith("127.0.0.1:") for one in SERVICES["intake"]["ports"])
+
+
 def test_containers_run_the_versions_that_local_servers_run() -> None:
     pom = (ROOT / "deploy/local/kafka/pom.xml").read_text(encoding="utf-8")
     kafka = re.search(r"<kafka.version>(.+)</kafka.version>", pom)
