@@ -2,7 +2,7 @@
 # ARGS goes to the command behind a target:  make demo ARGS="--claims 5000 --keep"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-faults test-planted soak simulate simulate-planted lint bench stop lock clean bench-engine
+.PHONY: help setup demo test test-api test-faults test-planted soak simulate simulate-planted lint bench stop lock clean bench-engine
 ARGS ?=
 SEEDS ?= 1000
 
@@ -29,6 +29,10 @@ HOURS ?= 1
 soak: setup ## faults at random under load for HOURS=1 (SEED=n: the same again)
 	@GONGJI_HOME=$(CURDIR)/.gongji/test .venv/bin/python -m pytest tests/faults/test_soak.py -m "" --show-capture=no -s \
 	  --hours $(HOURS) $(if $(SEED),--soak-seed $(SEED)) $(ARGS)
+
+test-api: setup ## the counter under many more made-up requests, and a million lines in one stream
+	@GONGJI_HOME=$(CURDIR)/.gongji/test GONGJI_TEST_EXAMPLES=2000 GONGJI_TEST_LINES=1000000 .venv/bin/python -m pytest \
+	  tests/integration/test_counter_strangers.py $(ARGS)
 
 lint: setup ## ruff, mypy, import-linter
 	.venv/bin/ruff check .

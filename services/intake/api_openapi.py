@@ -218,10 +218,12 @@ _SMALL: Final[dict[str, Any]] = {
         "properties": {
             "member_id": {"type": "string"},
             "on": {"type": "string", "format": "date"},
-            "period": {"type": "string"},
+            "region": {"type": "string"},
+            "policy": {"type": ["object", "null"], "description": "null: no rules of this region are in force on that day"},
+            "period": {"type": ["string", "null"]},
             "counters": {"type": "array", "items": {"type": "object"}},
         },
-        "required": ["member_id", "on", "counters"],
+        "required": ["member_id", "on", "region", "policy", "period", "counters"],
     },
     "Problem": {
         "type": "object",

@@ -19,7 +19,7 @@ from shared.errors import UsageError
 
 _HEADER_SECONDS: Final = 10.0  # from the connection, or the end of the request before, to the end of the headers
 _HEADER_BYTES: Final = 32_768
-_MOST_CONNECTIONS: Final = 4_096
+_MOST_CONNECTIONS: Final = 12_288  # some 15 KiB each
 _OTHER_FILES: Final = 256  # of this process: Kafka, Postgres, Redis, logs
 _DRAIN_SECONDS: Final = 10
 
@@ -144,7 +144,7 @@ async def listening(app: ASGIApp, door: Door) -> AsyncIterator[str]:
 def _files() -> int:
     """How many files the process may open, after asking for as many as it can get."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 2 * _MOST_CONNECTIONS
+    wanted = _MOST_CONNECTIONS + _OTHER_FILES
     if soft < wanted:
         soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

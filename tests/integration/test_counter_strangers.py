@@ -1,23 +1,39 @@
 """Whatever comes in at the door: no 5xx, no stack trace, no death of the process, and an end to everything."""
 
 import asyncio
+import gzip
 import json
+import os
 import random
+import resource
+import socket
 import string
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
+import schemathesis
 from counter_world import INSTITUTIONS, World, claim, got, posted, world
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
 from servers import LocalServers
 
 from services.intake.api_openapi import CLAIM, document
 
 HERE = INSTITUTIONS[0]
+EXAMPLES = int(os.environ.get("GONGJI_TEST_EXAMPLES", "40"))  # of each operation
+LINES = int(os.environ.get("GONGJI_TEST_LINES", "12000"))  # of the long stream
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.just("1.00") | st.just("1e400")
 JUNK = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3))
 FIELDS = st.sampled_from([*CLAIM, "lines", "quote", "family_payer", "excluded_as", "insured_region"]) | st.text(max_size=12)
@@ -82,7 +98,7 @@ def requests() -> st.SearchStrategy[tuple[str, str, bytes, dict[str, str]]]:
 def test_no_request_near_the_description_gets_a_5xx(counter: World) -> None:
     seen: dict[int, int] = {}
 
-    @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
     @given(requests())
     def ask(request: tuple[str, str, bytes, dict[str, str]]) -> None:
         status, body = asyncio.run(exchange(counter, *request))
@@ -92,6 +108,44 @@ def test_no_request_near_the_description_gets_a_5xx(counter: World) -> None:
 
     ask()
     assert {200, 400, 404, 405, 422} <= seen.keys(), seen
+
+
+@schemathesis.serializer("application/x-ndjson")
+def _as_it_is(_context: Any, value: Any) -> bytes:
+    return value if isinstance(value, bytes) else str(value).encode("utf-8", "replace")
+
+
+def operations() -> dict[str, Any]:
+    """Every operation of the description, by its id, as Schemathesis reads it."""
+    found: list[Any] = list(schemathesis.openapi.from_dict(document()).get_all_operations())
+    found = [result.ok() for result in found]
+    return {operation.definition.raw["operationId"]: operation for operation in found}
+
+
+@pytest.mark.parametrize("name", sorted(operations()))
+def test_schemathesis_finds_nothing_that_the_description_does_not_say(counter: World, name: str) -> None:
+    """By the description and against it: statuses, content types and bodies are the described ones, and none is a 5xx.
+
+    ``make test-api`` asks more.
+    """
+    operation = operations()[name]
+    seen: set[int] = set()
+    kinds = st.sampled_from([GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+
+    @seed(8)
+    @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(kinds.flatmap(lambda kind: operation.as_strategy(generation_mode=kind)), st.booleans())
+    def ask(case: Any, at_home: bool) -> None:
+        for part in (case.path_parameters, case.body):
+            if at_home and isinstance(part, dict) and "institution_id" in part:
+                part["institution_id"] = HERE
+        said = case.call(base_url=counter.url, headers=counter.headers() | {"Prefer": "wait=0"}, timeout=70)
+        case.validate_response(said, checks=CHECKS)
+        assert "Traceback" not in said.text
+        seen.add(said.status_code)
+
+    ask()
+    assert len(seen) > 1, seen
 
 
 async def exchange(counter: World, method: str, place: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
@@ -175,16 +229,97 @@ async def test_a_line_without_end_ends_the_stream(counter: World) -> None:
         assert (last["line"], last["problem"]["code"]) == (None, "too_large")
 
 
-async def test_idle_connections_cost_little_and_end(counter: World) -> None:
+def idle(counter: World, count: int) -> list[socket.socket]:
+    """So many connections on which nothing is said. Each is open on both sides: the counter's listener has taken it."""
+    host, port = counter.url.removeprefix("http://").split(":")
+    return [socket.create_connection((host, int(port)), 30) for _ in range(count)]
+
+
+async def test_a_long_stream_passes_in_flat_memory(counter: World) -> None:
+    """Each line carries 8 KB that nobody wants, and is answered; all of them would be many times what is allowed here."""
+    line = json.dumps(claim(surprise="x" * 8_000)).encode()
+    highest = 0
+
+    async def day() -> AsyncIterator[bytes]:
+        for _ in range(LINES):
+            yield line
+
+    async with counter.client() as client:
+        warm = 0
+        answered = 0
+        async for said in client.feed(day()):
+            assert said["reasons"][0]["code"] == "malformed"
+            answered += 1
+            if answered == 2_000:  # what is on its way at once has been there
+                warm = resident_mib(counter)
+            elif answered % 500 == 0:
+                highest = max(highest, resident_mib(counter))
+    assert answered == LINES
+    assert highest - warm < min(40, LINES * len(line) // 2**21), (warm, highest)
+
+
+async def test_ten_thousand_idle_connections_cost_little_and_end(counter: World) -> None:
+    """As many as this process may hold, where that is fewer."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     before = resident_mib(counter)
-    waiting = [await connect(counter) for _ in range(800)]
-    assert resident_mib(counter) - before < 100
-    async with counter.raw() as session:
-        assert (await got(session, "/health"))[0] == 200, "the others are served meanwhile"
-    ends = await asyncio.gather(*(answer(reader, 30) for reader, _ in waiting))
-    assert set(ends) == {b""}
-    for _, writer in waiting:
+    waiting: list[socket.socket] = []
+    try:
+        while len(waiting) < min(10_000, hard - 512):
+            waiting += await asyncio.to_thread(idle, counter, 500)
+            async with counter.raw() as session:
+                assert (await got(session, "/health"))[0] == 200, "the others are served meanwhile"
+        assert resident_mib(counter) - before < 40 + len(waiting) // 25, "some 40 KiB each at most"
+        await asyncio.to_thread(_ended, waiting)
+        async with counter.raw() as session:
+            assert (await posted(session, "/v1/claims", claim(), Prefer="wait=60"))[0] == 200
+    finally:
+        for one in waiting:
+            one.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def _ended(waiting: list[socket.socket]) -> None:
+    for one in waiting:
+        one.settimeout(60)
+        try:
+            assert one.recv(1) == b""
+        except ConnectionResetError:
+            continue
+
+
+async def test_a_client_that_closes_its_half_is_not_waited_for_and_its_claim_is_settled(counter: World) -> None:
+    asked = claim()
+    body = json.dumps(asked).encode()
+    for sent in (b"", b"GET / HT", head_of(counter, "/v1/claims", "Content-Length: 9") + b"{"):
+        reader, writer = await connect(counter)
+        writer.write(sent)
+        writer.write_eof()
+        assert await answer(reader, 15) == b"", "nobody is answered who did not ask"
         writer.close()
+    reader, writer = await connect(counter)
+    writer.write(head_of(counter, "/v1/claims", f"Content-Length: {len(body)}") + body)
+    writer.write_eof()
+    await answer(reader, 90)
+    writer.close()
+    async with counter.raw() as session:
+        status, settled = await posted(session, "/v1/claims", asked, Prefer="wait=60")
+    assert (status, settled["outcome"]) == (200, "settled")
+
+
+async def test_compressed_bodies_are_refused_before_they_are_looked_at(counter: World) -> None:
+    """A bomb of 200 KB does nothing here: no byte of its 200 MB is unpacked, in one record or in a stream."""
+    bomb = gzip.compress(bytes(200_000_000), 9)
+    before = resident_mib(counter)
+    async with counter.raw() as session:
+        for place in ("/v1/claims", "/v1/claims/trial", "/v1/feed"):
+            for coding in ("gzip", "deflate", "br", "zstd", "gzip, gzip"):
+                try:
+                    async with session.post(place, data=bomb, headers={"Content-Encoding": coding}) as said:
+                        assert said.status == 415
+                except aiohttp.ClientOSError:
+                    continue  # it closed while we still sent
+    assert resident_mib(counter) - before < 64
 
 
 async def test_clients_that_leave_in_the_middle_leave_nothing_behind(counter: World) -> None:
