@@ -34,6 +34,7 @@ _SETTINGS = {
     "max_connections": "200",
     "jit": "off",  # statements of milliseconds: compiling one costs more than running it
     "log_line_prefix": "%m [%p] %q%u@%d ",
+    "log_error_verbosity": "terse",  # the detail of a violated constraint shows the row: whose claim it is
 }
 
 

@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaError
 
 from services.account.commands import COMMANDS
 from shared.errors import ServerMissing, Stop
+from shared.runtime import access
 from shared.runtime.database import Database
 
 _STALLED_SECONDS: Final = 60.0
@@ -69,12 +70,12 @@ class Bookings:
             return done, await tx.fetchval(_ASIDE, COMMANDS)
 
     async def _ends(self) -> dict[int, int]:
-        consumer = AIOKafkaConsumer(bootstrap_servers=self._bootstrap)
+        consumer = AIOKafkaConsumer(**access.kafka(self._bootstrap))
         places = [TopicPartition(COMMANDS, number) for number in range(self._partitions)]
         try:
             await consumer.start()
             return {place.partition: end for place, end in (await consumer.end_offsets(places)).items()}
         except (KafkaError, OSError, TimeoutError) as trouble:
-            raise ServerMissing("kafka", f"{trouble}; start it with `gongji servers up`") from trouble
+            raise await access.kafka_missing(self._bootstrap, trouble) from trouble
         finally:
             await consumer.stop()

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from services.bench.load import Prepared, number_of
+from shared.runtime import access
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
@@ -21,7 +22,7 @@ class Seen(NamedTuple):
 
 async def messages(bootstrap: str, topics: Sequence[str], partitions: int) -> list[Seen]:
     """Everything that stands on these topics."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, max_partition_fetch_bytes=4_194_304)
+    consumer = AIOKafkaConsumer(**access.kafka(bootstrap), max_partition_fetch_bytes=4_194_304)
     await consumer.start()
     try:
         places = [TopicPartition(topic, partition) for topic in topics for partition in range(partitions)]

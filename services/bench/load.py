@@ -18,6 +18,7 @@ from aiokafka import AIOKafkaProducer
 from services.ops.send import route
 from shared.events import SUBMITTED
 from shared.identity import partition_of
+from shared.runtime import access
 
 _TICK_SECONDS: Final = 0.005
 _LEAD_SECONDS: Final = 1.0
@@ -65,7 +66,7 @@ def number_of(value: bytes) -> tuple[str, str, str] | None:
 async def run(bootstrap: str, records: Sequence[Prepared], rate: float) -> None:
     """Sends on schedule, prints when record 0 was due, and returns when everything is acknowledged."""
     producer = AIOKafkaProducer(
-        bootstrap_servers=bootstrap, acks="all", enable_idempotence=True, max_batch_size=_BATCH_BYTES, linger_ms=2
+        **access.kafka(bootstrap), acks="all", enable_idempotence=True, max_batch_size=_BATCH_BYTES, linger_ms=2
     )
     await producer.start()
     try:

@@ -18,6 +18,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from shared.events import ACCEPTED, ADJUDICATED, ELIGIBLE, SETTLED, SUBMITTED
+from shared.runtime import access
 from shared.runtime.settings import Settings
 
 BATCH: Final = 500
@@ -75,10 +76,8 @@ async def _columns(connection: asyncpg.Connection, table: str) -> str:
 
 async def run(settings: Settings, hop: Hop, carried: Cargo) -> None:
     """Carries everything from a source to its target, until its cargo is delivered."""
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.kafka, auto_offset_reset="earliest", max_partition_fetch_bytes=8_388_608
-    )
-    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka, acks="all", enable_idempotence=True, max_batch_size=262_144)
+    consumer = AIOKafkaConsumer(**access.kafka(settings.kafka), auto_offset_reset="earliest", max_partition_fetch_bytes=8_388_608)
+    producer = AIOKafkaProducer(**access.kafka(settings.kafka), acks="all", enable_idempotence=True, max_batch_size=262_144)
     connection = await asyncpg.connect(settings.postgres)
     columns = {table: (await _columns(connection, table)).replace('"', "").split(", ") for table in hop.tables}
     await consumer.start()

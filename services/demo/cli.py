@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import secrets
 import signal
 import subprocess
@@ -24,7 +23,7 @@ from services.demo.workers import Workers
 from shared.errors import Stop, UsageError
 from shared.policy import Policies
 from shared.runtime.database import reader
-from shared.runtime.settings import Settings, home_directory
+from shared.runtime.settings import Settings, given, home_directory, shown
 
 _NAMES: Final = ("GONGJI_KAFKA", "GONGJI_POSTGRES", "GONGJI_REDIS")
 _SEEDS: Final = 1 << 16  # as many as the generator tells apart
@@ -110,12 +109,12 @@ def _servers(stage: ExitStack, console: Console) -> Settings:
 
     Raises UsageError when the environment names only some, ServerMissing for a program that is not installed.
     """
-    given = [name for name in _NAMES if os.environ.get(name)]
-    if given and len(given) < len(_NAMES):
-        raise UsageError(f"the environment names {' and '.join(given)}; name all of {', '.join(_NAMES)}, or none")
+    named = [name for name in _NAMES if given(name)]
+    if named and len(named) < len(_NAMES):
+        raise UsageError(f"the environment names {' and '.join(named)}; name all of {', '.join(_NAMES)}, or none")
     home = home_directory()
     found = local.status(home)
-    if not given and (found is None or found.dead):
+    if not named and (found is None or found.dead):
         console.print(f"servers: starting in {home}", soft_wrap=True)
         stage.callback(local.down, home)
         local.up(home)
@@ -176,8 +175,8 @@ def _audit(console: Console) -> dict[str, Any]:
 def _say_how_to_stop(console: Console, settings: Settings, workers: Workers) -> None:
     for name, where in (
         ("kafka", settings.kafka),
-        ("postgres", settings.postgres),
-        ("redis", settings.redis),
+        ("postgres", shown(settings.postgres)),
+        ("redis", shown(settings.redis)),
         ("log", str(workers.log)),
         ("to stop", f"kill {workers.pid}; gongji servers down"),
     ):

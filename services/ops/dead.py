@@ -22,6 +22,7 @@ from rich.console import Console
 
 from shared.calendar import SHANGHAI, stamp
 from shared.errors import Retry, ServerMissing, UsageError
+from shared.runtime import access
 from shared.runtime.database import Database, reach, reader
 from shared.runtime.quarantine import REDRIVE_HEADER, unpack_headers
 from shared.runtime.settings import Settings
@@ -194,12 +195,12 @@ async def _database(settings: Settings) -> Database:
 
 
 async def _producer(bootstrap: str) -> AIOKafkaProducer:
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=True, max_request_size=_MAX_REQUEST)
+    producer = AIOKafkaProducer(**access.kafka(bootstrap), acks="all", enable_idempotence=True, max_request_size=_MAX_REQUEST)
     try:
         await asyncio.wait_for(producer.start(), _SECONDS)
     except (KafkaError, OSError, TimeoutError) as trouble:
         await producer.stop()
-        raise ServerMissing("kafka", f"{trouble}; start it (gongji servers up) or set GONGJI_KAFKA") from trouble
+        raise await access.kafka_missing(bootstrap, trouble) from trouble
     return producer
 
 

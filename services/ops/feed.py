@@ -4,7 +4,6 @@
 """
 
 import asyncio
-import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -22,7 +21,7 @@ from services.ops.generate import generate as generate_day
 from services.ops.send import Feeder, Numbered, Sending, Sent
 from shared.errors import UsageError
 from shared.runtime.database import Database
-from shared.runtime.settings import Settings, policies_directory
+from shared.runtime.settings import Settings, given, policies_directory
 
 app = typer.Typer(name="feed", help="Make feeds and send them.", no_args_is_help=True)
 
@@ -79,7 +78,7 @@ def send(
 def _send_over_http(url: str, files: Sequence[Path], began: float, *, show: bool) -> None:
     from services.ops.feed_http import send_over_http  # noqa: PLC0415 - the client takes a fifth of a second to import
 
-    key = os.environ.get("GONGJI_KEY")
+    key = given("GONGJI_KEY")
     if not key:
         raise UsageError("--http needs the institution's key in GONGJI_KEY (gongji institution key create)")
     with ExitStack() as opened:

@@ -17,9 +17,10 @@ from aiokafka.errors import KafkaError
 
 from services.ops.barrier import Barrier, Ends
 from shared import register
-from shared.errors import ServerMissing, Unreadable
+from shared.errors import Unreadable
 from shared.events import REGISTER_TYPES, SUBMITTED
 from shared.identity import PARTS, part_of, partition_of
+from shared.runtime import access
 from shared.runtime.lease import Place
 from shared.strict_json import read_object
 
@@ -106,7 +107,7 @@ class Feeder:
             except (KafkaError, OSError, TimeoutError) as trouble:
                 await self._drop()
                 if time.monotonic() - since > _TROUBLE_SECONDS:
-                    raise ServerMissing("kafka", f"{trouble}; start it with `gongji servers up`") from trouble
+                    raise await access.kafka_missing(self._bootstrap, trouble) from trouble
                 await asyncio.sleep(0.5)
             else:
                 return
@@ -133,7 +134,7 @@ class Feeder:
     async def _started(self) -> AIOKafkaProducer:
         if self._producer is None:
             producer = AIOKafkaProducer(
-                bootstrap_servers=self._bootstrap, acks="all", enable_idempotence=True,
+                **access.kafka(self._bootstrap), acks="all", enable_idempotence=True,
                 max_batch_size=_BATCH_BYTES, max_request_size=8 * _BATCH_BYTES,
             )  # fmt: skip
             try:
@@ -156,13 +157,13 @@ class Feeder:
 
     async def ends_of(self, topics: Sequence[str]) -> Ends:
         """Where topics end now. Raises ServerMissing."""
-        consumer = AIOKafkaConsumer(bootstrap_servers=self._bootstrap)
+        consumer = AIOKafkaConsumer(**access.kafka(self._bootstrap))
         places = [TopicPartition(topic, number) for topic in topics for number in range(self._partitions[topic])]
         try:
             await consumer.start()
             return {(place.topic, place.partition): end for place, end in (await consumer.end_offsets(places)).items()}
         except (KafkaError, OSError, TimeoutError) as trouble:
-            raise ServerMissing("kafka", f"{trouble}; start it with `gongji servers up`") from trouble
+            raise await access.kafka_missing(self._bootstrap, trouble) from trouble
         finally:
             await consumer.stop()
 

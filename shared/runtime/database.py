@@ -1,13 +1,14 @@
 """Postgres as the loop uses it: one connection a worker, one transaction a batch, errors told by what to do next."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
 
-from shared.errors import Retry, ServerMissing
+from shared.errors import Retry, ServerMissing, UsageError
 
 STATEMENT_SECONDS = 60.0
 
@@ -98,12 +99,24 @@ class Database:
 
 
 async def reach(dsn: str) -> None:
-    """Raises ServerMissing unless Postgres answers at this address."""
+    """Raises ServerMissing unless Postgres answers at this address, UsageError for an address that contradicts itself."""
     try:
         connection = await asyncio.wait_for(asyncpg.connect(dsn), 10)
         await connection.close()
+    except asyncpg.InterfaceError as wrong:
+        raise UsageError(f"GONGJI_POSTGRES: {wrong}") from wrong
     except (asyncpg.PostgresError, OSError, TimeoutError) as trouble:
-        raise ServerMissing("postgres", f"{trouble}; start it (gongji servers up) or set GONGJI_POSTGRES") from trouble
+        raise ServerMissing("postgres", f"{type(trouble).__name__}: {trouble}; {_remedy(trouble)}") from trouble
+
+
+def _remedy(trouble: Exception) -> str:
+    if isinstance(trouble, asyncpg.InvalidPasswordError):
+        return "it refuses the user or the password of GONGJI_POSTGRES"
+    if isinstance(trouble, asyncpg.InvalidAuthorizationSpecificationError):
+        return "it takes no such session: perhaps GONGJI_POSTGRES lacks sslmode=verify-full and sslrootcert=FILE"
+    if isinstance(trouble, ssl.SSLError):
+        return "sslrootcert in GONGJI_POSTGRES must be the authority of its certificate, and its host the certificate's"
+    return "start it (gongji servers up) or set GONGJI_POSTGRES"
 
 
 @asynccontextmanager

@@ -21,6 +21,7 @@ from faststream.kafka.message import KafkaMessage
 
 from shared.errors import Retry
 from shared.identity import partition_of
+from shared.runtime import access
 from shared.runtime.fetch import ALONE_MS, Consumer
 from shared.runtime.holdings import Holdings
 from shared.runtime.lease import Place
@@ -52,7 +53,7 @@ class Producer:
     async def _started(self) -> AIOKafkaProducer:
         if self._client is None:
             client = AIOKafkaProducer(
-                bootstrap_servers=self._bootstrap,
+                **access.kafka(self._bootstrap),
                 acks="all",
                 enable_idempotence=True,
                 max_batch_size=_BATCH_BYTES,
@@ -216,6 +217,7 @@ def make_broker(bootstrap: str) -> KafkaBroker:
     """FastStream's broker: no types applied, no decoding, nothing between the fetched records and the loop."""
     return _Broker(
         bootstrap,
+        security=access.faststream_security(access.kafka(bootstrap)),
         apply_types=False,
         logger=logging.getLogger("faststream"),
         client_id="gongji",

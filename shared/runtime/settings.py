@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from shared.errors import ServerMissing, UsageError
 
@@ -19,7 +21,7 @@ class Settings:
 
     kafka: str  # host:port for bootstrap, several with commas
     postgres: str = field(repr=False)  # DSN of the owner of the database
-    redis: str
+    redis: str = field(repr=False)  # URL, perhaps with a password
     home: Path
     partitions: int
     batch_max: int  # records a transaction at most
@@ -64,6 +66,22 @@ def policies_directory() -> Path:
     return Path(os.environ.get("GONGJI_POLICIES") or _REPOSITORY / "policies")
 
 
+def given(variable: str) -> str | None:
+    """The value of a variable, or of the file that ``<variable>_FILE`` names: a file is in no list of processes.
+
+    Raises UsageError when both are given, or the file cannot be read.
+    """
+    value, file = os.environ.get(variable), os.environ.get(f"{variable}_FILE")
+    if not file:
+        return value or None
+    if value:
+        raise UsageError(f"{variable} and {variable}_FILE are both set: which of them holds?")
+    try:
+        return Path(file).read_text(encoding="utf-8").strip() or None
+    except (OSError, UnicodeDecodeError) as trouble:
+        raise UsageError(f"{variable}_FILE: {file} cannot be read ({type(trouble).__name__})") from trouble
+
+
 def _local_servers(home: Path) -> Mapping[str, Any]:
     try:
         found: dict[str, Any] = json.loads((home / "servers.json").read_text(encoding="utf-8"))
@@ -74,33 +92,56 @@ def _local_servers(home: Path) -> Mapping[str, Any]:
 
 def _address(server: str, local: Mapping[str, Any]) -> str:
     variable = f"GONGJI_{server.upper()}"
-    if given := os.environ.get(variable):
-        return given
+    if address := given(variable):
+        _check_address(server, variable, address)
+        return address
     if local and local["pids"][server]:
         return str(local[server])
     raise ServerMissing(server, f"start the local servers with `gongji servers up`, or set {variable}")
 
 
+def shown(address: str) -> str:
+    """An address as it may be printed: without its password."""
+    return re.sub(r"^(\w+://[^:/?#@]*):.*@", r"\1:***@", address)
+
+
+def _check_address(server: str, variable: str, address: str) -> None:
+    """Raises UsageError for an address that drivers would choke on: they would print parts of it, perhaps of its password."""
+    if server == "kafka":
+        good = "@" not in address and all(re.fullmatch(r".+:\d+", one.strip()) for one in address.split(","))
+        form = "host:port, several with commas"
+    else:
+        schemes = {"postgres": ("postgresql", "postgres"), "redis": ("redis", "rediss")}[server]
+        form = f"{schemes[0]}://user:password@host:port/…, and special characters of the password as %XX"
+        try:
+            url = urlsplit(address)
+            good = url.scheme in schemes and url.port != 0  # reading the port is what fails
+        except ValueError:
+            good = False
+    if not good:
+        raise UsageError(f"{variable}: this is no address of {server.capitalize()}; it has the form {form}")
+
+
 def _positive(variable: str, default: int) -> int:
-    given = os.environ.get(variable)
-    if not given:
+    value = os.environ.get(variable)
+    if not value:
         return default
-    if not (given.isascii() and given.isdecimal() and int(given) > 0):
-        raise UsageError(f"{variable}={given!r}: a whole number above 0 is needed")
-    return int(given)
+    if not (value.isascii() and value.isdecimal() and int(value) > 0):
+        raise UsageError(f"{variable}={value!r}: a whole number above 0 is needed")
+    return int(value)
 
 
 def _one_of(variable: str, words: tuple[str, ...]) -> str:
-    given = os.environ.get(variable) or words[0]
-    if given not in words:
-        raise UsageError(f"{variable}={given!r}: one of {', '.join(words)} is needed")
-    return given
+    word = os.environ.get(variable) or words[0]
+    if word not in words:
+        raise UsageError(f"{variable}={word!r}: one of {', '.join(words)} is needed")
+    return word
 
 
 def _identity_secret(home: Path) -> bytes:
     """The key given, or one made once and kept (0600): several processes must show the same hash."""
-    if given := os.environ.get("GONGJI_IDENTITY_SECRET"):
-        return given.encode()
+    if secret := given("GONGJI_IDENTITY_SECRET"):
+        return secret.encode()
     kept = home / "identity.secret"
     if not kept.exists():
         home.mkdir(parents=True, exist_ok=True)

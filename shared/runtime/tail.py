@@ -12,6 +12,8 @@ from typing import Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
+from shared.runtime import access
+
 log = logging.getLogger("gongji.tail")
 
 _POLL_MS: Final = 1_000
@@ -45,7 +47,7 @@ class Tail:
 
     async def _open(self) -> None:
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap, enable_auto_commit=False, auto_offset_reset="none", fetch_max_wait_ms=500
+            **access.kafka(self._bootstrap), enable_auto_commit=False, auto_offset_reset="none", fetch_max_wait_ms=500
         )
         try:
             await consumer.start()

@@ -7,7 +7,8 @@ import yaml
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
-from shared.errors import ServerMissing, Stop
+from shared.errors import Stop
+from shared.runtime import access
 
 DECLARED = Path(__file__).resolve().parents[2] / "deploy" / "topics.yaml"
 _DAY_MS = 86_400_000
@@ -44,12 +45,12 @@ async def prepare(bootstrap: str, claim_partitions: int) -> str:
 
     Raises ServerMissing if Kafka does not answer, Stop if a topic has another number of partitions.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    admin = AIOKafkaAdminClient(**access.kafka(bootstrap))
     try:
         await admin.start()
     except (KafkaError, OSError) as trouble:
         await admin.close()
-        raise ServerMissing("kafka", f"{trouble}; start it (gongji servers up) or set GONGJI_KAFKA") from trouble
+        raise await access.kafka_missing(bootstrap, trouble) from trouble
     try:
         topics = declared(claim_partitions)
         cluster = await admin.describe_cluster()

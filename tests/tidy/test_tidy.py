@@ -198,6 +198,15 @@ def test_a_page_names_only_verbs_that_exist(page: str) -> None:
     assert unknown_verbs(said) == []
 
 
+def test_clients_of_kafka_get_their_credentials_in_one_place() -> None:
+    spelled = {
+        name(path)
+        for path in modules("services", "shared")
+        if '"bootstrap_servers"' in path.read_text() or "bootstrap_servers=" in path.read_text()
+    }
+    assert spelled == {"shared/runtime/access.py"}
+
+
 def test_alerts_name_only_metrics_that_a_service_shows() -> None:
     rules = (ROOT / "deploy/monitoring/alerts.yml").read_text(encoding="utf-8")
     expressions = [rule["expr"] for group in yaml.safe_load(rules)["groups"] for rule in group["rules"]]

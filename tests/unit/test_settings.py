@@ -1,13 +1,15 @@
 """Where the servers are, and what else a deployment varies: the environment first, then the local servers."""
 
 import json
+import ssl
 import stat
 from pathlib import Path
 
 import pytest
 
 from shared.errors import ServerMissing, UsageError
-from shared.runtime.settings import Settings, home_directory, policies_directory
+from shared.runtime import access
+from shared.runtime.settings import Settings, home_directory, policies_directory, shown
 
 LOCAL = {"kafka": "127.0.0.1:1", "postgres": "postgresql://local/gongji", "redis": "redis://local/0"}
 RUNNING = {"kafka": 11, "postgres": 12, "redis": 13}
@@ -98,10 +100,97 @@ def test_the_key_of_shown_identities_is_made_once_and_only_its_owner_may_read_it
 @pytest.mark.usefixtures("given")
 def test_secrets_do_not_show_when_settings_are_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GONGJI_IDENTITY_SECRET", "very-secret-key")
-    shown = repr(Settings.load())
-    assert "very-secret-key" not in shown
-    assert GIVEN["GONGJI_POSTGRES"] not in shown
-    assert GIVEN["GONGJI_KAFKA"] in shown
+    printed = repr(Settings.load())
+    assert "very-secret-key" not in printed
+    assert GIVEN["GONGJI_POSTGRES"] not in printed
+    assert GIVEN["GONGJI_REDIS"] not in printed
+    assert GIVEN["GONGJI_KAFKA"] in printed
+
+
+@pytest.mark.usefixtures("given")
+def test_what_is_secret_may_be_given_as_a_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "dsn").write_text("postgresql://of:file@host/gongji\n")
+    monkeypatch.setenv("GONGJI_POSTGRES_FILE", str(home / "dsn"))
+    with pytest.raises(UsageError, match="GONGJI_POSTGRES and GONGJI_POSTGRES_FILE"):
+        Settings.load()
+    monkeypatch.delenv("GONGJI_POSTGRES")
+    assert Settings.load().postgres == "postgresql://of:file@host/gongji"
+    (home / "dsn").unlink()
+    with pytest.raises(UsageError, match=r"GONGJI_POSTGRES_FILE: .*dsn cannot be read"):
+        Settings.load()
+
+
+@pytest.mark.usefixtures("given")
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("GONGJI_POSTGRES", "postgresql://gongji:s3cret/word@host/gongji"),
+        ("GONGJI_POSTGRES", "host=h password=s3cret"),
+        ("GONGJI_REDIS", "redis://:s3cret#word@host/0"),
+        ("GONGJI_REDIS", "http://:s3cret@host/0"),
+        ("GONGJI_KAFKA", "gongji:s3cret@broker:9092"),
+    ],
+)
+def test_an_address_that_cannot_be_read_is_a_usage_error_without_the_address(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(UsageError, match=variable) as raised:
+        Settings.load()
+    assert "s3cret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "printed"),
+    [
+        ("postgresql://gongji:p@ss:w@host:1/db?sslmode=verify-full", "postgresql://gongji:***@host:1/db?sslmode=verify-full"),
+        ("rediss://:word@host:1/0", "rediss://:***@host:1/0"),
+        ("redis://host:1/0", "redis://host:1/0"),
+    ],
+)
+def test_an_address_is_printed_without_its_password(address: str, printed: str) -> None:
+    assert shown(address) == printed
+
+
+def kafka_variables(monkeypatch: pytest.MonkeyPatch, **values: str) -> None:
+    for name in ("USER", "PASSWORD", "PASSWORD_FILE", "MECHANISM", "TLS_CA", "TLS_CERT", "TLS_KEY"):
+        monkeypatch.delenv(f"GONGJI_KAFKA_{name}", raising=False)
+    for name, value in values.items():
+        monkeypatch.setenv(f"GONGJI_KAFKA_{name}", value)
+
+
+def test_a_client_of_kafka_gets_what_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    kafka_variables(monkeypatch)
+    assert access.kafka("k:1") == {"bootstrap_servers": "k:1", "security_protocol": "PLAINTEXT"}
+    kafka_variables(monkeypatch, TLS_CA="system")
+    assert access.kafka("k:1")["ssl_context"].check_hostname
+    kafka_variables(monkeypatch, TLS_CA="system", USER="gongji", PASSWORD="word", MECHANISM="SCRAM-SHA-256")
+    options = access.kafka("k:1")
+    assert options.pop("ssl_context").verify_mode == ssl.CERT_REQUIRED
+    assert options == {
+        "bootstrap_servers": "k:1", "security_protocol": "SASL_SSL", "sasl_mechanism": "SCRAM-SHA-256",
+        "sasl_plain_username": "gongji", "sasl_plain_password": "word",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"USER": "gongji"}, "go together"),
+        ({"PASSWORD": "word"}, "go together"),
+        ({"USER": "gongji", "PASSWORD": "word", "MECHANISM": "MD5"}, "one of SCRAM-SHA-512"),
+        ({"USER": "gongji", "PASSWORD": "word", "MECHANISM": "PLAIN"}, "sends the password itself"),
+        ({"TLS_CERT": "cert.pem"}, "needs GONGJI_KAFKA_TLS_CA"),
+        ({"TLS_CA": "system", "TLS_CERT": "cert.pem"}, "go together"),
+        ({"TLS_CA": "nowhere.pem"}, "a PEM file that this user may read"),
+    ],
+)
+def test_settings_of_kafka_that_contradict_each_other_are_usage_errors(
+    monkeypatch: pytest.MonkeyPatch, values: dict[str, str], message: str
+) -> None:
+    kafka_variables(monkeypatch, **values)
+    with pytest.raises(UsageError, match=message):
+        access.kafka("k:1")
 
 
 def test_places_follow_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from services.ops.audit.counts import OUTBOXES
 from services.ops.audit.view import NOWHERE, View
 from shared.errors import ServerMissing
 from shared.events import ACCEPTED, ADJUDICATED, DEAD, OBLIGATIONS, REJECTED, SETTLED, SUBMITTED
+from shared.runtime import access
 from shared.runtime.lease import Place
 
 READ: Final = (ACCEPTED, ADJUDICATED, SETTLED, REJECTED, OBLIGATIONS, DEAD)
@@ -46,7 +47,7 @@ class Seen(NamedTuple):
 async def log(bootstrap: str) -> AsyncIterator[AIOKafkaConsumer]:
     """A consumer that belongs to no group, so that looking disturbs nobody. Raises ServerMissing."""
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap,
+        **access.kafka(bootstrap),
         enable_auto_commit=False,
         auto_offset_reset="none",
         isolation_level="read_committed",
@@ -58,7 +59,7 @@ async def log(bootstrap: str) -> AsyncIterator[AIOKafkaConsumer]:
         try:
             await asyncio.wait_for(consumer.start(), _SECONDS)
         except (KafkaError, OSError, TimeoutError) as trouble:
-            raise ServerMissing("kafka", f"{trouble}; start it (gongji servers up) or set GONGJI_KAFKA") from trouble
+            raise await access.kafka_missing(bootstrap, trouble) from trouble
         yield consumer
     finally:
         await consumer.stop()
