@@ -2,7 +2,7 @@
 # ARGS goes to the command behind a target:  make demo ARGS="--claims 5000 --keep"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-api test-faults test-planted soak simulate simulate-planted lint bench stop lock clean bench-engine
+.PHONY: help setup demo test test-api test-faults test-planted soak simulate simulate-planted lint bench stop lock clean bench-engine fuzz
 ARGS ?=
 SEEDS ?= 1000
 
@@ -33,6 +33,10 @@ soak: setup ## faults at random under load for HOURS=1 (SEED=n: the same again)
 test-api: setup ## the counter under many more made-up requests, and a million lines in one stream
 	@GONGJI_HOME=$(CURDIR)/.gongji/test GONGJI_TEST_EXAMPLES=2000 GONGJI_TEST_LINES=1000000 .venv/bin/python -m pytest \
 	  tests/integration/test_counter_strangers.py $(ARGS)
+
+fuzz: setup ## bad input at volume: make fuzz RECORDS=100000 SEED=7
+	@GONGJI_HOME=$(CURDIR)/.gongji/test GONGJI_FUZZ_RECORDS=$(or $(RECORDS),100000) GONGJI_FUZZ_SEED=$(or $(SEED),1) \
+	  .venv/bin/python -m pytest -s tests/integration/test_fuzz.py $(ARGS)
 
 lint: setup ## ruff, mypy, import-linter
 	.venv/bin/ruff check .
