@@ -150,6 +150,8 @@ def _loads(on: Stage, asked: Asked, day: Day, tell: Tell) -> dict[str, Any]:
         answers = asyncio.run(_load(on, requests.calls(claims, asked.rate), beside, asked.feed))
         cpu = {process: round((seconds - before[process]) / asked.seconds, 3) for process, seconds in on.cpu().items()}
         loads[name] = _figures(answers) | {"cores_used": cpu}
+        for what in ("claims", "trials"):
+            tell(f"  {what}: " + ", ".join(f"{figure} {loads[name][what][figure]}" for figure in SHARES))
         loads[name]["hops_ms"] = hops(asyncio.run(_seen(on)), claims)
     return loads
 

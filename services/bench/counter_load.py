@@ -48,16 +48,33 @@ class Clients:
         """Opens so many connections ahead."""
         self._free += [await asyncio.open_connection(*self._address) for _ in range(count)]
 
+    def close(self) -> None:
+        """Ends those that are kept."""
+        for _, writer in self._free:
+            writer.close()
+
     async def call(self, call: Call, start: float) -> Answer:
         """Sends one request and waits for its answer, however long that takes."""
+        link = None
         try:
-            link = self._free.pop() if self._free else await asyncio.open_connection(*self._address)
+            link = self._kept() or await asyncio.open_connection(*self._address)
             status = await _exchange(link, call.request)
         except (OSError, EOFError, ValueError):
             status = 0
+            if link is not None:
+                link[1].close()
         else:
             self._free.append(link)
         return Answer(call.what, status, (time.monotonic() - start - call.due) * 1000)
+
+    def _kept(self) -> Link | None:
+        """A connection that the counter has not ended meanwhile: it keeps none for long on which nobody asks."""
+        while self._free:
+            link = self._free.pop()
+            if not link[0].at_eof():
+                return link
+            link[1].close()
+        return None
 
 
 async def _exchange(link: Link, request: bytes) -> int:
@@ -78,7 +95,9 @@ async def run(host: str, port: int, calls: Sequence[Call]) -> list[Answer]:
     for call in calls:
         await asyncio.sleep(max(0.0, start + call.due - time.monotonic()))
         under_way.append(asyncio.create_task(clients.call(call, start)))
-    return list(await asyncio.gather(*under_way))
+    answers = await asyncio.gather(*under_way)
+    clients.close()
+    return list(answers)
 
 
 def main(host: str, port: str, file: str) -> None:
