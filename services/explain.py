@@ -12,6 +12,7 @@ from services.account.use import permission
 from services.adjudication import engine
 from services.adjudication.bill import TraceLine
 from services.crossregion.routing import signed_fen as fen
+from services.explain_lines import bill_lines, priced_otherwise
 from shared.claim import AccountUse, Claim
 from shared.errors import Stop
 from shared.events import Decision, Event, Verdict
@@ -66,10 +67,10 @@ def refused(outcome: Outcome) -> Working:
 
 def _claim(outcome: Outcome, claim: Claim, verdict: Verdict, stored: Decision, version: Version | None) -> Working:
     again, steps = engine.explain(claim, verdict, version, engine.counters_before(claim, stored))
-    differences = [*_compared(stored, again), *_carried(outcome, stored)]
+    differences = [*_compared(stored, again), *_carried(outcome, stored), *priced_otherwise(claim, verdict)]
     if outcome.outcome == "rejected":
         return Working(tuple(_reasons(outcome)), tuple(differences))
-    trace = [_cost(outcome), *(steps or _reasons(outcome))]
+    trace = [*bill_lines(claim, verdict), _cost(outcome), *(steps or _reasons(outcome))]
     due = again.total - again.fund_total
     trace.append(_sum("fund_total", outcome, _FUNDS))
     formula = f"{yuan(again.total)} - {yuan(again.fund_total)}"

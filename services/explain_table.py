@@ -13,6 +13,7 @@ from shared.outcome import Outcome
 from shared.policy.pack import Document
 
 STEPS: Final = {
+    "line": ("费用明细", "line of the bill"),
     "total": ("总费用", "cost of the claim"),
     "annual_deductible": ("年度起付标准", "deductible of the period"),
     "visit_deductible": ("单次起付标准", "deductible of the visit"),

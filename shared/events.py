@@ -77,6 +77,15 @@ class MemberFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     qualifications: tuple[Qualification, ...] = ()
 
 
+class ItemFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A catalogue item as it is on the day of the visit: ratio in parts per million, limit in millionths of a yuan a unit."""
+
+    code: str
+    category: str  # 甲, 乙, 丙
+    pre_self_pay_ratio: int = 0
+    price_limit: int | None = None
+
+
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Eligibility's word on one claim, with the evidence it rests on.
 
@@ -94,7 +103,9 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     account_open: bool = False
     account_reason: Reason | None = None  # why the account stays closed
     family_allowed: bool = False  # the named family payer is registered and authorised on the day
+    family_reason: Reason | None = None  # why it is not
     line_reasons: tuple[Reason, ...] = ()  # unknown_item and the like, by line
+    items: tuple[ItemFacts, ...] = ()  # by which the lines were priced
     amounts: Amounts | None = None
     member: MemberFacts | None = None
     institution: InstitutionFacts | None = None

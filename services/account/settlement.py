@@ -20,7 +20,7 @@ from shared.claim import AccountUse, Claim
 from shared.events import REJECTED, SETTLED, Decision, Event, Verdict
 from shared.identity import part_of
 from shared.outcome import decode
-from shared.reasons import Reason, reason
+from shared.reasons import Reason
 
 UseRule = Callable[[AccountUse, Verdict], Permission]
 
@@ -81,8 +81,8 @@ def _claim_reasons(claim: Claim, verdict: Verdict, decision: Decision) -> tuple[
     further = list(verdict.line_reasons)
     if (claim.use_account or claim.family_payer) and verdict.account_reason is not None:
         further.append(verdict.account_reason)
-    if claim.family_payer and not verdict.family_allowed:
-        further.append(reason("family_link_missing", field="family_payer"))
+    if verdict.family_reason is not None:
+        further.append(verdict.family_reason)
     if not further:
         return decision.reasons
     said: dict[tuple[str, str | None, str | None], Reason] = {}

@@ -11,6 +11,11 @@ def rejected(why: Reason, articles: tuple[str, ...] = (), policy: PolicyRef | No
     return Decision(outcome="rejected", reasons=(why,), articles=articles, policy=policy)
 
 
+def not_configured(why: Reason, articles: tuple[str, ...], policy: PolicyRef, period: str, before: dict[str, int]) -> Decision:
+    """Nothing is booked, because a step was reached whose figure is missing. Keeps the accumulators that led there."""
+    return Decision(outcome="rejected", reasons=(why,), articles=articles, policy=policy, period=period, before=before)
+
+
 def quote_stale(now: Decision, stale: Stale) -> Decision:
     """Nothing is booked, because the funds would pay other amounts than were quoted. Keeps what this rests on."""
     quoted, current, changed = sum(stale.quoted.values()), now.fund_total, stale.changed

@@ -76,7 +76,8 @@ def _decide(
     try:
         return _pay(claim, verdict, version, plan=plan, period=period, counters=counters, trace=trace)
     except rules.NotConfigured as reached:
-        return decision.rejected(reached.missing.reason(), verdict.articles, version.ref)
+        before = {key.name: counters.used(key) for key in _keys(claim, plan, period)}
+        return decision.not_configured(reached.missing.reason(), verdict.articles, version.ref, period, before)
 
 
 def explain(

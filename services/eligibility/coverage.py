@@ -11,8 +11,8 @@ from typing import Final, NamedTuple
 from services.eligibility.grounds import GROUNDS, Case, applied
 from services.eligibility.pricing import price
 from services.eligibility.register import Register
-from shared.claim import AccountUse, Amounts, Claim
-from shared.events import InstitutionFacts, MemberFacts, Verdict
+from shared.claim import AccountUse, Claim
+from shared.events import InstitutionFacts, ItemFacts, MemberFacts, Verdict
 from shared.policy import Policies, Version
 from shared.policy.coverage import Coverage
 from shared.reasons import Reason, reason
@@ -89,11 +89,13 @@ class Judge:
 
     def _verdict(self, case: Case) -> Verdict:
         claim, register, version = case.claim, case.register, case.version
-        amounts, line_reasons = _amounts(case)
+        items = _items(case)
+        amounts, line_reasons = price(claim.lines, items.get) if claim.lines else (claim.amounts, ())
         closed = next((found for ground in GROUNDS if (found := ground(case)) is not None), None)
         account_reason = _account_closed(case)
         payer = claim.family_payer
         rules = None if payer is None else self._family_rules(payer, case)
+        unrelated = None if payer is None or rules is None else _unrelated(register, payer, case, rules)
         return Verdict(
             region=version.region,
             care_region=case.institution.region,
@@ -102,10 +104,10 @@ class Judge:
             fund_closed=() if closed is None else (closed,),
             account_open=account_reason is None,
             account_reason=account_reason,
-            family_allowed=payer is not None
-            and rules is not None
-            and _related(register, payer, claim.member_id, case.day, rules),
+            family_allowed=payer is not None and unrelated is None,
+            family_reason=unrelated,
             line_reasons=line_reasons,
+            items=tuple(items.values()),
             amounts=amounts,
             member=case.member,
             institution=case.institution,
@@ -147,12 +149,16 @@ def _benefit(claim: Claim, member: MemberFacts, coverage: Coverage) -> str:
     return next((grant.benefit for grant in member.qualifications if grant.benefit in codes), claim.benefit)
 
 
-def _amounts(case: Case) -> tuple[Amounts | None, tuple[Reason, ...]]:
-    """As given, or the lines priced against the catalogue of the place of care on the day of the visit."""
-    claim, region, day = case.claim, case.institution.region, case.day
-    if not claim.lines:
-        return claim.amounts, ()
-    return price(claim.lines, lambda code: case.register.item(region, code, day))
+def _items(case: Case) -> dict[str, ItemFacts]:
+    """What the catalogue of the place of care says of the bill's codes on the day of the visit, each once."""
+    found = {line.code: case.register.item(case.institution.region, line.code, case.day) for line in case.claim.lines}
+    return {
+        code: ItemFacts(
+            code=code, category=item.category, pre_self_pay_ratio=item.pre_self_pay_ratio, price_limit=item.price_limit
+        )
+        for code, item in found.items()
+        if item is not None
+    }
 
 
 def _after_deadline(claim: Claim, known: Known) -> Reason | None:
@@ -181,6 +187,13 @@ def _undesignated(coverage: Coverage) -> Reason:
     article = coverage.designation.account.article
     zh, en = "限定点医药机构", "only at designated institutions"
     return reason("account_use_not_allowed", article=article, field="institution_id", zh=zh, en=en)
+
+
+def _unrelated(register: Register, payer: str, case: Case, rules: Coverage) -> Reason | None:
+    """Why the payer's account stays closed to the patient; None if it is open."""
+    if _related(register, payer, case.claim.member_id, case.day, rules):
+        return None
+    return reason("family_link_missing", article=rules.family.article, field="family_payer")
 
 
 def _related(register: Register, holder: str, beneficiary: str, day: date, rules: Coverage) -> bool:

@@ -6,12 +6,11 @@ in scope; each to the fen, half up, line by line.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, NamedTuple, Protocol
 
 from shared.claim import Amounts, Line
 from shared.money import half_up, share
 from shared.reasons import Reason, reason
-from shared.register import CatalogueItem
 
 OUTSIDE: Final = "丙"
 _QUANTITY_PLACES: Final = 4
@@ -26,7 +25,36 @@ def quantity_units(quantity: str) -> int:
     return int(whole + places.ljust(_QUANTITY_PLACES, "0"))
 
 
-def price(lines: Sequence[Line], find: Callable[[str], CatalogueItem | None]) -> tuple[Amounts, tuple[Reason, ...]]:
+class Listed(Protocol):
+    """What a catalogue says of an item: ratio in parts per million, limit in millionths of a yuan a unit."""
+
+    @property
+    def category(self) -> str: ...
+    @property
+    def pre_self_pay_ratio(self) -> int: ...
+    @property
+    def price_limit(self) -> int | None: ...
+
+
+class Priced(NamedTuple):
+    """How a line's amount divides (fen)."""
+
+    own_paid: int
+    over_limit: int
+    pre_self_pay: int
+    in_scope: int
+
+
+def divide(line: Line, item: Listed | None) -> Priced:
+    """One line, by its catalogue item; None: its code is unknown."""
+    if item is None or item.category == OUTSIDE:
+        return Priced(line.amount, 0, 0, 0)
+    over = _over_limit(line, item)
+    first = share(line.amount - over, item.pre_self_pay_ratio)
+    return Priced(0, over, first, line.amount - over - first)
+
+
+def price(lines: Sequence[Line], find: Callable[[str], Listed | None]) -> tuple[Amounts, tuple[Reason, ...]]:
     """The bill's amounts (fen), and a reason for each line whose code ``find`` does not know."""
     own_paid = over_limit = pre_self_pay = in_scope = 0
     unknown: list[Reason] = []
@@ -34,14 +62,11 @@ def price(lines: Sequence[Line], find: Callable[[str], CatalogueItem | None]) ->
         item = find(line.code)
         if item is None:
             unknown.append(_unknown(index, line))
-        if item is None or item.category == OUTSIDE:
-            own_paid += line.amount
-            continue
-        over = _over_limit(line, item)
-        first = share(line.amount - over, item.pre_self_pay_ratio)
+        own, over, first, rest = divide(line, item)
+        own_paid += own
         over_limit += over
         pre_self_pay += first
-        in_scope += line.amount - over - first
+        in_scope += rest
     amounts = Amounts(
         total=own_paid + over_limit + pre_self_pay + in_scope,
         own_paid=own_paid,
@@ -52,7 +77,7 @@ def price(lines: Sequence[Line], find: Callable[[str], CatalogueItem | None]) ->
     return amounts, tuple(unknown)
 
 
-def _over_limit(line: Line, item: CatalogueItem) -> int:
+def _over_limit(line: Line, item: Listed) -> int:
     if item.price_limit is None:
         return 0
     # ten-thousandths x millionths of a yuan: exact, and only then rounded

@@ -16,6 +16,7 @@ from shared.outcome import decode
 from shared.reasons import reason
 from shared.runtime.step import Record
 
+UNRELATED = {"family_allowed": False, "family_reason": reason("family_link_missing", article="130900:5", field="family_payer")}
 CLOSED = reason("account_use_not_allowed", article="130900:5")
 
 
@@ -67,7 +68,7 @@ def test_amounts_that_do_not_add_up_are_no_amounts(amounts: dict[str, int]) -> N
         ({"use_account": False}, {}, ("0.00", "0.00", "100.00"), []),
         ({"family_payer": "F1"}, {}, ("30.00", "40.00", "30.00"), []),
         ({"family_payer": "F1", "use_account": False}, {}, ("0.00", "40.00", "60.00"), []),
-        ({"family_payer": "F1"}, {"family_allowed": False}, ("30.00", "0.00", "70.00"), ["family_link_missing"]),
+        ({"family_payer": "F1"}, UNRELATED, ("30.00", "0.00", "70.00"), ["family_link_missing"]),
         ({"family_payer": "M1"}, {}, ("30.00", "0.00", "70.00"), []),
         ({}, {"account_open": False, "account_reason": CLOSED}, ("0.00", "0.00", "100.00"), [CLOSED.code]),
         ({"use_account": False}, {"account_open": False, "account_reason": CLOSED}, ("0.00", "0.00", "100.00"), []),

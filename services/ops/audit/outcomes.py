@@ -22,7 +22,7 @@ _AMOUNTS: Final = (
     *("veterans", "fund_total", "account", "family_account", "cash"),
 )
 # A condition of fact or of the register, which no article of a city states.
-_WITHOUT_ARTICLE: Final = frozenset({"nothing_in_scope", "unknown_item", "family_link_missing", "account_use_not_allowed"})
+_WITHOUT_ARTICLE: Final = frozenset({"nothing_in_scope", "unknown_item", "account_use_not_allowed"})
 
 _REJECTS: Final = reasons.REJECTED | {"account_use_not_allowed", "family_link_missing"}  # the last two: an account use
 

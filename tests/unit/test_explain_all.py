@@ -1,0 +1,109 @@
+"""Every outcome of a made-up day is worked out anew from its grounds: settled, rejected by the rules, taken back, used."""
+
+import asyncio
+import json
+from collections import Counter
+from datetime import date
+from typing import Any
+
+import msgspec
+import pytest
+from adjudication_cases import KASHGAR, PACKS, claim, verdict
+
+from services.adjudication import engine
+from services.adjudication.counters import Counters
+from services.explain import Grounds, work_out
+from services.ops.generate import generate
+from services.replay import Replay, chunks, item_of
+from shared import outcome as outcomes
+from shared.events import Event
+from shared.outcome import Outcome
+from shared.policy import Policies
+
+# The cap is given and the supplement above it is not: whoever reaches the cap and has the supplement is rejected half way.
+GIVEN = """
+"653100":
+  pooled_annual_cap: [{from: 2022-08-01, value: 100}]
+  special_drug:D1.ratio: [{from: 2022-08-01, value: 70}]
+  special_drug:D1.limit: [{from: 2022-08-01, value: 10000}]
+"""
+REGIONS = ("130900", "420300", "440800", "511900", "653100")
+
+
+@pytest.fixture(scope="module")
+def policies(tmp_path_factory: pytest.TempPathFactory) -> Policies:
+    file = tmp_path_factory.mktemp("given") / "parameters.yaml"
+    file.write_text(GIVEN, encoding="utf-8")
+    return Policies.load(PACKS, file)
+
+
+def test_a_rejection_in_the_middle_of_the_steps_is_reached_again_from_its_own_grounds(policies: Policies) -> None:
+    version, said = policies.on(KASHGAR, date(2023, 5, 1)), verdict(KASHGAR, supplements=("large_expense",))
+    counters = Counters()
+    first, second = (claim(number, 12_000, benefit="special_drug:D1") for number in ("C1", "C2"))
+    assert engine.decide(first, said, version, counters).pooled == 8_400
+    stored = engine.decide(second, said, version, counters)
+    assert [(why.code, "large_expense.ratio" in why.en) for why in stored.reasons] == [("benefit_not_configured", True)]
+    assert engine.explain(second, said, version, engine.counters_before(second, stored))[0] == stored
+    assert engine.explain(second, said, version, Counters())[0] != stored  # without them another would come out
+
+
+async def worked_out(policies: Policies, lines: list[bytes]) -> list[tuple[Outcome, Event, Any]]:
+    replaying, firsts, found = Replay(policies), {}, []
+    for chunk in chunks(item_of(number, line) for number, line in enumerate(lines, 1)):
+        done = await replaying.settle(chunk)
+        for item in done.outcomes:
+            outcome, event = outcomes.decode(item.value), done.decided.get(item.number)
+            if event is None or event.kind == "question":  # intake turned it away; or a repeat of what was shown
+                continue
+            key = (event.institution_id, event.claim_no)
+            if event.kind != "reversal":
+                firsts[key] = (event, outcome)
+            day = event.claim.visited_on if event.claim else event.use.used_on if event.use else None
+            version = policies.on(event.verdict.region, day) if event.verdict and day else None
+            first = firsts[key] if event.kind == "reversal" else None
+            found.append((outcome, event, work_out(outcome, Grounds(event, version, first))))
+    return found
+
+
+def test_every_outcome_of_a_day_is_proven_and_priced_line_by_line(policies: Policies) -> None:
+    lines = [json.dumps(line).encode() for line in generate(3_000, 400, REGIONS, 12) if not isinstance(line, bytes)]
+    kinds: Counter[tuple[str, str]] = Counter()
+    codes: Counter[str] = Counter()
+    without_article: set[str] = set()
+    priced = 0
+    for outcome, event, working in asyncio.run(worked_out(policies, lines)):
+        assert (working.differences, working.unproven) == ((), None), outcome
+        kinds[outcome.kind, outcome.outcome] += 1
+        codes.update(why.code for why in outcome.reasons)
+        without_article |= {why.code for why in outcome.reasons if why.article is None}
+        if event.claim is not None and event.claim.lines and outcome.outcome == "settled" and outcome.kind == "claim":
+            of_lines = [line for line in working.trace if str(line["step"]).startswith("line:")]
+            assert len(of_lines) == len(event.claim.lines)
+            assert _fen(*(line["result"] for line in of_lines)) == _fen(outcome.in_scope)
+            for part in ("own_paid", "over_limit", "pre_self_pay"):
+                assert _fen(*(line["inputs"][part] for line in of_lines)) == _fen(getattr(outcome, part))
+            priced += 1
+    assert {("claim", "settled"), ("claim", "rejected"), ("reversal", "reversed"), ("account_use", "settled")} <= set(kinds)
+    assert codes["benefit_not_configured"]
+    assert codes["family_link_missing"]
+    assert codes["unknown_item"]
+    assert priced > 100
+    assert without_article <= {"unknown_member", "unknown_institution", "region_not_served", "policy_not_in_force",
+                               "nothing_in_scope", "unknown_item", "quote_stale"}  # fmt: skip
+
+
+def test_a_line_priced_by_another_item_than_was_found_is_told(policies: Policies) -> None:
+    lines = [json.dumps(line).encode() for line in generate(300, 60, REGIONS, 12) if not isinstance(line, bytes)]
+    settled = asyncio.run(worked_out(policies, lines))
+    outcome, event = next((one, event) for one, event, _ in settled if event.verdict and event.verdict.items and event.claim)
+    assert event.verdict is not None
+    assert event.claim is not None
+    cheaper = tuple(msgspec.structs.replace(item, category="丙") for item in event.verdict.items)
+    tampered = msgspec.structs.replace(event, verdict=msgspec.structs.replace(event.verdict, items=cheaper))
+    version = policies.on(event.verdict.region, event.claim.visited_on)
+    assert any("the lines are stored as" in told for told in work_out(outcome, Grounds(tampered, version)).differences)
+
+
+def _fen(*amounts: Any) -> int:
+    return sum(int(str(amount).replace(".", "")) for amount in amounts)
