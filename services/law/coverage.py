@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from services.law import readings
 from services.law.examples import Example
 from services.law.texts import Texts
 from shared.policy.benefits import Benefit
@@ -46,6 +47,7 @@ def page(packs: Sequence[Pack], texts: Texts, examples: Sequence[Example]) -> st
             shown = "; ".join(row.examples) or row.why.partition(": ")[2] or row.why
             parts.append(f"| {row.article} | {row.state} | {row.places or ''} | {shown} |")
         parts.append("")
+    parts += readings.page(packs)
     return "\n".join(parts)
 
 

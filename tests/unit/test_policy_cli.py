@@ -84,10 +84,18 @@ def test_the_examples_fail_with_packs_that_pay_otherwise(changed: Path) -> None:
 def test_every_article_is_executed_or_says_why_not_and_what_is_executed_is_shown() -> None:
     code, said = gongji("coverage", PACKS, "--examples", EXAMPLES, "--json")
     assert code == 0
-    rows = [json.loads(line) for line in said.splitlines()]
+    told = [json.loads(line) for line in said.splitlines()]
+    rows, readings = ([one for one in told if "state" in one], [one for one in told if "decision" in one])
     assert len(rows) == 22 + 28 + 26 + 31 + 25
     assert [row["article"] for row in rows if row["state"] in {"unexplained", "data only"}] == []
-    assert "| 130900:10 | executable and tested |" in gongji("coverage", PACKS, "--examples", EXAMPLES)[1]
+    assert {row["state"] for row in rows} == {"executable and tested", "not computational"}
+    page = gongji("coverage", PACKS, "--examples", EXAMPLES)[1]
+    assert "| 130900:10 | executable and tested |" in page
+    numbers = {number for pack in Policies.load(PACKS).packs.values() for number in pack.interpretations}
+    assert {one["number"] for one in readings} == numbers >= {f"Q{number}" for number in range(1, 37)}
+    assert [one["number"] for one in readings if not (one["reason"] and one["since"] and one["settings"])] == []
+    assert "| Q18 | 130900, 511900, 653100 | Which months are credited" in page
+    assert "| `unknown_item` |" in page
 
 
 def test_every_article_a_pack_cites_can_be_quoted() -> None:
