@@ -3,8 +3,10 @@
 import json
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
+import psycopg
 import pytest
 from deployment import Deployment, chunks, deployment
 from servers import LocalServers
@@ -50,6 +52,37 @@ def test_the_audit_is_clean_while_the_system_works_and_says_how_far_it_looked(wo
     assert {check["id"] for check in last["checks"]} | {one["id"] for one in last["not_checked"]} == {
         f"I{number}" for number in range(1, 21)
     }
+
+
+def test_since_goes_through_what_was_settled_since_and_checks_the_rest_whole(working: Deployment) -> None:
+    ((first, later),) = working.rows("select min(settled_at), max(settled_at) from account.outcome where kind <> 'answer'")
+
+    def looked(*options: str) -> tuple[int, dict[str, Any], dict[str, Any]]:
+        done = working.command("audit", "--json", "--no-topics", *options)
+        report = json.loads(done.stdout)
+        return done.returncode, report, {check["name"]: check["rows"] for check in report["checks"]}
+
+    oldest = (
+        "select institution_id, claim_no, kind, target from account.outcome where settled_at = %s and kind <> 'answer' limit 1"
+    )
+    *key, target = working.rows(oldest, first)[0]
+    change = "update account.outcome set target = %s where (institution_id, claim_no, kind) = (%s, %s, %s)"
+    with psycopg.connect(working.servers.addresses.postgres, autocommit=True) as owner:
+        owner.execute(change, ["elsewhere", *key])
+        try:
+            code, report, rows = looked("--since", (first + timedelta(microseconds=1)).isoformat())
+            assert (code, report["since"] is not None) == (0, True), report
+            code, _, from_the_first = looked("--since", first.isoformat())
+            assert code == 1
+        finally:
+            owner.execute(change, [target, *key])
+    narrowed = {name for name in rows if rows[name] < from_the_first[name]}
+    assert "bytes_equal_columns" in narrowed
+    assert rows.keys() == from_the_first.keys()
+    code, _, none = looked("--since", (later + timedelta(hours=1)).isoformat())
+    assert (code, none["bytes_equal_columns"], none["decision_again_is_the_same"]) == (0, 0, 0)
+    assert none["outcome_equals_postings"] == from_the_first["outcome_equals_postings"] > 0
+    assert working.command("audit", "--since", "yesterday").returncode == 2
 
 
 def test_a_claims_journey_is_shown(working: Deployment) -> None:

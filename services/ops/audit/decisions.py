@@ -24,13 +24,22 @@ _DECISIONS = f"""
     select d.institution_id, d.claim_no, d.kind, d.revision, d.member_id, d.outcome, d.period, d.pack_hash, d.value,
         {", ".join(f"d.{name}" for name in _COLUMNS)}, encode(s.digest, 'hex') as bound
     from adjudication.decision d left join intake.submission s using (institution_id, claim_no)
-    where d.kind <> 'question'
+    where d.kind <> 'question' and ($1::text[] is null or d.member_id = any($1))
     order by d.member_id collate "C", d.ordinal
 """
 _COUNTERS = """
     select member_id, period, name, used, ceiling, version from adjudication.counter
+    where $1::text[] is null or member_id = any($1)
     order by member_id collate "C", period collate "C", name collate "C"
 """
+# Decisions bear no time. Of whom there is an outcome since then, or a decision without one yet, all are gone through again.
+_MEMBERS = """
+    select distinct member_id from account.outcome where settled_at >= $1
+    union
+    select d.member_id from adjudication.decision d left join account.outcome o using (institution_id, claim_no, kind, revision)
+    where d.kind <> 'question' and o.claim_no is null
+"""
+_COUNT = "select count(*) from adjudication.decision where kind <> 'question' and ($1::text[] is null or member_id = any($1))"
 
 
 class Decided(NamedTuple):
@@ -92,22 +101,29 @@ def decisions(*makers: Callable[[int], Observer]) -> Family:
     """The pass with these observers, each made for so many decisions."""
 
     async def look(view: View) -> list[Finding]:
-        rows = await view.rows(["adjudication.decision"])
+        members = None
+        if view.since is not None:
+            members = [row["member_id"] for row in await view.connection.fetch(_MEMBERS, view.since)]
+        rows = await view.connection.fetchval(_COUNT, members)
         own = [Finding(check, rows=rows) for check in (_BYTES, _CONTENT, _REGION)]
         observers = [make(rows) for make in makers]
-        async for past in _members(view.connection, own):
+        async for past in _members(view.connection, own, members):
             for observer in observers:
                 observer.see(past)
-        return own + [finding for observer in observers for finding in observer.findings]
+        findings = own + [finding for observer in observers for finding in observer.findings]
+        if members is not None:
+            for finding in findings:
+                finding.notes.append(f"the {len(members)} members with an outcome since then, their decisions from the first on")
+        return findings
 
     return look
 
 
-async def _members(connection: asyncpg.Connection, own: Sequence[Finding]) -> AsyncIterator[Past]:
+async def _members(connection: asyncpg.Connection, own: Sequence[Finding], members: Sequence[str] | None) -> AsyncIterator[Past]:
     """Merges decisions and accumulators, both sorted by member."""
-    counters = _grouped(connection.cursor(_COUNTERS, prefetch=5000))
+    counters = _grouped(connection.cursor(_COUNTERS, members, prefetch=5000))
     ahead = await anext(counters, None)
-    async for member_id, rows in _grouped(connection.cursor(_DECISIONS, prefetch=2000)):
+    async for member_id, rows in _grouped(connection.cursor(_DECISIONS, members, prefetch=2000)):
         while ahead is not None and ahead[0] < member_id:  # accumulators of a member without any decision
             yield Past(ahead[0], (), _kept(ahead[1]))
             ahead = await anext(counters, None)

@@ -29,7 +29,7 @@ _REJECTS: Final = reasons.REJECTED | {"account_use_not_allowed", "family_link_mi
 _ROWS = f"""
     select institution_id, claim_no, kind, revision, member_id, outcome, target, insured_region, care_region, value,
         {", ".join(_AMOUNTS)}
-    from account.outcome where kind <> 'answer'
+    from account.outcome where kind <> 'answer' and ($1::timestamptz is null or settled_at >= $1)
 """
 _GIVEN = "select event_id, value from intake.rejection"
 _BOUND = """
@@ -125,8 +125,10 @@ _CONFLICTS: Final = Check(
 
 async def outcomes(view: View) -> list[Finding]:
     """One pass over the outcomes, one over intake's rejections."""
-    findings = [Finding(one.check, rows=await view.rows(["account.outcome"])) for one in _CHECKS]
-    async for row in view.connection.cursor(_ROWS, prefetch=2000):
+    findings = [Finding(one.check) for one in _CHECKS]
+    async for row in view.connection.cursor(_ROWS, view.since, prefetch=2000):
+        for finding in findings:
+            finding.rows += 1
         try:
             said = decode(row["value"])
         except (msgspec.MsgspecError, UnicodeDecodeError) as unreadable:
@@ -135,6 +137,9 @@ async def outcomes(view: View) -> list[Finding]:
         for one, finding in zip(_CHECKS, findings, strict=True):
             if wrong := one.judge(row, said):
                 finding.breach(name_of(row), wrong)
+    if view.since is not None:
+        for finding in findings:
+            finding.notes.append("outcomes settled since then")
     return findings + await _rejections(view)
 
 

@@ -20,6 +20,7 @@ def as_json(report: Report) -> dict[str, object]:
         "quiescent": report.quiescent,
         "in_flight": report.in_flight,
         "topics_read": report.topics_read,
+        "since": report.since and stamp(report.since),
         "checks": [_check(finding) for finding in report.findings],
         "not_checked": [{"id": invariant, "why": why} for invariant, why in ELSEWHERE.items()],
         "looked_up_to": [

@@ -7,6 +7,7 @@ says was announced must be on the topics afterwards. Whatever lies between is *i
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import NamedTuple
 
 import asyncpg
@@ -40,6 +41,7 @@ class View:
     starts: Mapping[Place, int]
     hot: Mapping[str, Mapping[tuple[str, str], tuple[int, int]]]
     topics: bool = True  # whether topics are read through
+    since: datetime | None = None  # outcomes before it, and members without one after it, are not gone through again
     counts_began: Mapping[str, int] = field(default_factory=dict)  # records counted before the log began anew, by lease
     _counts: dict[str, int] = field(default_factory=dict)
 
