@@ -2,7 +2,7 @@
 # ARGS goes to the command behind a target:  make demo ARGS="--claims 5000 --keep"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-api test-faults test-planted soak simulate simulate-planted lint bench stop lock clean bench-engine fuzz
+.PHONY: help setup demo test test-api test-faults test-planted soak simulate simulate-planted lint bench stop lock clean bench-engine fuzz audit-deps
 ARGS ?=
 SEEDS ?= 1000
 
@@ -49,6 +49,9 @@ simulate: setup ## SEEDS=10000 runs of the whole path in one process with faults
 
 simulate-planted: setup ## takes out each safety of the loop, and looks for the seed that notices
 	@PYTHONPATH=tests .venv/bin/python -m simulation --planted --seeds $(SEEDS) $(ARGS)
+
+audit-deps: setup ## ask the advisory service about every locked version; says plainly when it does not answer
+	@deploy/audit_deps.sh
 
 bench: setup ## the benchmark
 	@.venv/bin/gongji bench $(ARGS)

@@ -33,3 +33,14 @@ def test_every_package_has_hashes_and_none_an_address() -> None:
     assert len(packages) == len(LOCKED)
     assert [package.split()[0] for package in packages if "--hash=sha256:" not in package] == []
     assert re.findall(r"://|--\w*index", LOCK) == []
+
+
+def test_every_package_is_there_because_another_or_the_project_asks_for_it() -> None:
+    packages = re.split(r"^(?=[\w.-]+==)", LOCK, flags=re.MULTILINE)[1:]
+    wanted_by = {
+        package.split("==")[0]: set(re.findall(r"^ +#(?: +via)? +([\w.-]+)", package, re.MULTILINE)) for package in packages
+    }
+    unknown = {
+        name: by for name, by in wanted_by.items() if not any(one == "gongji" or canonicalize_name(one) in LOCKED for one in by)
+    }
+    assert unknown == {}
