@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any, cast
 
 import asyncpg
@@ -14,11 +15,13 @@ from deploy import migrations
 from shared.errors import Fenced, Stop
 from shared.runtime import lease as leases
 from shared.runtime import quarantine
-from shared.runtime.database import TROUBLE
+from shared.runtime.database import TROUBLE, Database
 from shared.runtime.lease import Advance, Lease
 from shared.runtime.quarantine import Poison
 from shared.runtime.relay import Outgoing, announce_again
 from shared.runtime.step import Record
+from shared.runtime.takeover import Taker
+from shared.runtime.telemetry import Telemetry
 
 SERVICE, TOPIC = "intake", "claims.submitted"
 
@@ -242,3 +245,22 @@ async def test_what_was_not_relayed_is_announced_again_in_its_order(bench: Bench
     assert [one.message.value for one in sent] == [b"v1", b"v2"]
     assert dict(sent[0].headers)["offset"] == b"1"
     assert lease.relayed_seq == 3
+
+
+async def test_bounds_older_than_the_lease_are_asked_for_again(bench: Bench) -> None:
+    """Whoever had it went on after we had asked where the log ends: no reason to stop the partition."""
+    tx = await bench.session()
+    await bench.move(tx, await bench.take(tx), 0, decided=1)
+    database = Database("", role="", name="")
+    database._connection = tx
+    step = cast("Any", SimpleNamespace(service=SERVICE, outbox=None))
+    taker = Taker(step, database, cast("Any", None), Telemetry("test", "books"), "k", "next")
+    answers = [(0, 1), (0, 0)]
+
+    async def ask() -> tuple[int, int]:
+        return answers.pop(0)
+
+    lease, offset = await taker.take((TOPIC, 0), (0, 0), ask)
+    assert (lease.next_offset, offset) == (1, 0)
+    with pytest.raises(Stop, match="tail is lost"):
+        await taker.take((TOPIC, 0), (0, 0), ask)
