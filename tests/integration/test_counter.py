@@ -1,6 +1,7 @@
 """The counter on the real servers and services: what a hospital's program gets, and what it cannot get."""
 
 import asyncio
+import itertools
 import json
 import random
 import subprocess
@@ -11,11 +12,13 @@ from pathlib import Path
 import aiohttp
 import pytest
 from counter_world import FRESH, INSTITUTIONS, MEMBERS, Line, World, claim, got, logged, posted, reversal, world
+from cut_line import cut_line
 from servers import LocalServers
 from yarl import URL
 
-from services.client import Refused
+from services.client import CounterClient, Refused
 from services.intake.api_openapi import document
+from shared.money import fen
 
 HERE, THERE = INSTITUTIONS
 FUNDS = ("pooled", "large_expense", "civil_servant", "veterans", "fund_total")
@@ -119,6 +122,45 @@ async def test_who_does_not_wait_is_told_where_to_ask(counter: World) -> None:
                 await asyncio.sleep(0.1)
 
 
+async def test_a_client_on_a_line_that_is_cut_learns_every_outcome_and_nothing_is_settled_twice(counter: World) -> None:
+    asked = [claim(MEMBERS[number % 8], "6.00") for number in range(40)]
+    day = [claim(MEMBERS[number % 8], "4.00") for number in range(200)]
+    async with cut_line(counter.url, random.Random(7)) as (url, line):
+        async with CounterClient(url, counter.keys[HERE], patience=300) as client:
+            settled = await asyncio.gather(*(client.settle(one) for one in asked))
+            cuts_of_requests, line.cuts, line.measure = line.cuts, 0, 60_000
+            streamed = [one async for one in client.feed(sent([*day]))]
+        assert min(cuts_of_requests, line.cuts) >= 3, "the line was cut in the middle of both"
+    assert [one["claim_no"] for one in (*settled, *streamed)] == [one["claim_no"] for one in (*asked, *day)]
+    assert {one["outcome"] for one in (*settled, *streamed)} == {"settled"}
+    numbers = [one["claim_no"] for one in (*asked, *day)]
+    settlements = "select count(*), count(distinct claim_no) from account.outcome where claim_no = any(%s) and kind = 'claim'"
+    assert counter.deployment.rows(settlements, numbers) == [(240, 240)]
+
+
+async def test_a_members_cap_is_filled_and_not_exceeded_by_what_comes_over_both_ways_at_once(counter: World) -> None:
+    who = MEMBERS[7]
+    at_window = [claim(who, "900.00") for _ in range(30)]
+    fed = [claim(who, "900.00", institution=THERE) for _ in range(30)]
+    async with counter.client() as here, counter.client(THERE) as there:
+        before = ordinary_cap(await here.counters(who, "2023-05-02"))
+        feeding = asyncio.create_task(asyncio.to_thread(counter.deployment.send, fed))
+        outcomes = await asyncio.gather(*(here.settle(one) for one in at_window))
+        await feeding
+        outcomes += await asyncio.gather(*(there.settle(one) for one in fed))  # repeats: the first outcome
+        after = ordinary_cap(await here.counters(who, "2023-05-02"))
+    paid = sum(fen(outcome["pooled"]) for outcome in outcomes)
+    assert (paid, after["left"]) == (fen(before["left"]), "0.00")
+    steps = sorted((fen(outcome["before"]["ordinary.fund"]), fen(outcome["after"]["ordinary.fund"])) for outcome in outcomes)
+    assert all(one[1] == next_[0] for one, next_ in itertools.pairwise(steps)), "each claim stands on the one before"
+
+
+def ordinary_cap(shown: Line) -> Line:
+    """A member's annual cap of ordinary outpatient care."""
+    found: list[Line] = [one for one in shown["counters"] if one["name"] == "ordinary.fund" and one["kind"] == "cap"]
+    return found[0]
+
+
 # -- trials ---------------------------------------------------------------------------------------------------------
 
 
@@ -126,15 +168,21 @@ async def test_a_trial_is_what_settlement_then_pays_and_leaves_no_trace(counter:
     chance = random.Random(5)
     tables = ("intake.submission", "intake.outgoing", "adjudication.counter", "adjudication.decision", "account.outcome")
     sizes = [counter.deployment.rows(f"select count(*) from {table}") for table in tables]
-    asked = [claim(chance.choice(MEMBERS), f"{chance.randrange(1, 900)}.{chance.randrange(100):02d}") for _ in range(60)]
+    asked = [claim(chance.choice(MEMBERS), f"{chance.randrange(1, 900)}.{chance.randrange(100):02d}") for _ in range(250)]
     async with counter.client() as client:
-        await asyncio.gather(*(client.trial(one) for one in asked))
+        for start in range(0, len(asked), 50):
+            await asyncio.gather(*(client.trial(one) for one in asked[start : start + 50]))
         assert [counter.deployment.rows(f"select count(*) from {table}") for table in tables] == sizes
-        for one in asked:
-            trial = await client.trial(one)
-            settled = await client.settle(one | {"quote": trial["quote"]})
-            same = (*FUNDS, "account", "cash", "total", "deductible", "before", "after", "policy", "account_balance")
-            assert [settled[name] for name in same] == [trial[name] for name in same]
+        await asyncio.gather(*(settled_as_tried(client, [one for one in asked if one["member_id"] == who]) for who in MEMBERS))
+
+
+async def settled_as_tried(client: CounterClient, asked: list[Line]) -> None:
+    """Tries and settles one member's claims in turn; other members' are between."""
+    for one in asked:
+        trial = await client.trial(one)
+        settled = await client.settle(one | {"quote": trial["quote"]})
+        same = (*FUNDS, "account", "cash", "total", "deductible", "before", "after", "policy", "account_balance")
+        assert [settled[name] for name in same] == [trial[name] for name in same]
 
 
 async def test_a_quote_that_no_longer_holds_is_409_with_both_amounts(counter: World) -> None:
@@ -217,6 +265,8 @@ async def test_an_institutions_outcomes_come_once_each_whatever_is_settled_meanw
     seen: list[str] = []
     cursor = ""
     async with counter.client(THERE) as client:
+        async for _, behind in client.outcomes():  # what other tests have settled
+            cursor = behind
         settling = asyncio.create_task(settle())
         over = False
         while not over:
