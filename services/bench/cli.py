@@ -6,13 +6,14 @@
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from services.bench import counter as window
+from services.bench import report as page
 from services.bench.run import Asked, run
 from shared.runtime.settings import home_directory
 
@@ -30,7 +31,7 @@ def bench(
     feed: Annotated[float, typer.Option(min=0, help="Submissions a second beside the counter; 0: only alone.")] = 800,
     floors: Annotated[bool, typer.Option("--floors/--no-floors", help="Also run the two floors.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    report: Annotated[Path | None, typer.Option(help="Write the figures as Markdown here, too.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write them as a page (.md) here, with drawing and JSON beside it.")] = None,
 ) -> None:
     """Measure steady load, latency and drain on real servers of its own; no figure where the audit does not pass."""
     console = Console(stderr=True, highlight=False)
@@ -38,35 +39,16 @@ def bench(
         window_result = window.run(
             window.Asked(rate or 200, feed, minutes, members, seed), home_directory() / "bench", console.print
         )
-        _show(console, [*window.rows(window_result), *_about(window_result)])
+        _show(console, [*window.rows(window_result), *page.about(window_result)])
         if as_json:
             typer.echo(json.dumps(window_result, ensure_ascii=False))
         return
     result = run(Asked(rate or 1_600, minutes, backlog, members, seed, floors), home_directory() / "bench", console.print)
-    _show(console, _rows(result))
+    _show(console, page.rows(result))
     if as_json:
         typer.echo(json.dumps(result, ensure_ascii=False))
     if report is not None:
-        report.parent.mkdir(parents=True, exist_ok=True)
-        report.write_text(markdown(result), encoding="utf-8")
-
-
-def _rows(result: dict[str, Any]) -> list[tuple[str, str]]:
-    rows = [(name, str(result[name])) for name in _FIGURES if name in result]
-    rows += [(f"cpu µs a claim: {name}", str(value)) for name, value in result["cpu_us"].items()]
-    rows.append(("cpu µs a claim: all", str(round(sum(result["cpu_us"].values()), 1))))
-    return rows + _about(result)
-
-
-def _about(result: dict[str, Any]) -> list[tuple[str, str]]:
-    rows = [(f"machine: {name}", str(value)) for name, value in result["machine"].items()]
-    return rows + [(f"calibrate ms: {name}", str(value)) for name, value in result["calibrate_ms"].items()]
-
-
-_FIGURES = (
-    "steady_rate", "p50_ms", "p95_ms", "p99_ms", "p99_9_ms", "drain_rate", "canned_rate", "pipes_rate", "ratio_canned",
-    "ratio_pipes", "transactions_per_claim", "wal_bytes_per_claim", "audit_ok",
-)  # fmt: skip
+        page.write(result, report)
 
 
 def _show(console: Console, rows: Iterable[tuple[str, str]]) -> None:
@@ -74,11 +56,3 @@ def _show(console: Console, rows: Iterable[tuple[str, str]]) -> None:
     for row in rows:
         table.add_row(*row)
     console.print(table)
-
-
-def markdown(result: dict[str, Any]) -> str:
-    """The figures as a page."""
-    asked = ", ".join(f"{name} {value}" for name, value in result["asked"].items())
-    lines = ["# Benchmark", "", f"Asked: {asked}.", "", "| figure | value |", "|---|---|"]
-    lines += [f"| {name} | {value} |" for name, value in _rows(result)]
-    return "\n".join(lines) + "\n"

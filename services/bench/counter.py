@@ -18,9 +18,10 @@ import asyncpg
 import msgspec
 
 from services.bench import figures
+from services.bench.calibrate import calibrate, machine
 from services.bench.counter_load import Answer, Call
 from services.bench.load import Prepared, number_of, prepare
-from services.bench.run import Tell, calibrate, machine
+from services.bench.run import Tell
 from services.bench.stage import Stage, stage
 from services.intake import keys
 from services.intake.submission import read

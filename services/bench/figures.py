@@ -42,19 +42,52 @@ async def messages(bootstrap: str, topics: Sequence[str], partitions: int) -> li
         await consumer.stop()
 
 
-def latencies_ms(records: Sequence[Prepared], start: float, rate: float, outcomes: Iterable[Seen]) -> list[float]:
-    """From a record's intended send time to its first outcome on the wire, for the first record of each number. Sorted."""
+class Latency(NamedTuple):
+    """One record: when it was due (seconds after the first), and how long until its outcome stood on its topic (ms)."""
+
+    due: float
+    ms: float
+
+
+def latencies_ms(records: Sequence[Prepared], start: float, rate: float, outcomes: Iterable[Seen]) -> list[Latency]:
+    """From a record's intended send time to its first outcome on the wire, for the first record of each number."""
     due: dict[tuple[str, str, str], float] = {}
     for i, record in enumerate(records):
         number = number_of(record.value)
         if number is not None:
             due.setdefault(number, start + i / rate)
-    found: dict[tuple[str, str, str], float] = {}
-    for seen in outcomes:
+    found: dict[tuple[str, str, str], Latency] = {}
+    for seen in sorted(outcomes, key=lambda one: one.timestamp_ms):
         number = number_of(seen.value)
         if number in due and number not in found:
-            found[number] = seen.timestamp_ms - due[number] * 1000
-    return sorted(found.values())
+            found[number] = Latency(due[number] - start, seen.timestamp_ms - due[number] * 1000)
+    return list(found.values())
+
+
+SHARES: Final = {"50": 0.5, "95": 0.95, "99": 0.99, "99_9": 0.999, "99_99": 0.9999, "100": 1.0}
+
+
+def spread(latencies: Iterable[Latency]) -> dict[str, float]:
+    """``p50_ms`` and so on: exact, from every single latency."""
+    ordered = sorted(one.ms for one in latencies)
+    return {f"p{name}_ms": round(percentile(ordered, share), 1) for name, share in SHARES.items()}
+
+
+def by_second(latencies: Iterable[Latency]) -> list[tuple[float, float]]:
+    """(p50, p99) in ms of what was due in each second of the load: a stall shows here and nowhere else."""
+    seconds: dict[int, list[float]] = {}
+    for one in latencies:
+        seconds.setdefault(int(one.due), []).append(one.ms)
+    return [
+        (round(percentile(ordered, 0.5), 1), round(percentile(ordered, 0.99), 1))
+        for ordered in (sorted(seconds.get(second, ())) for second in range(max(seconds, default=-1) + 1))
+    ]
+
+
+def left_behind(latencies: Sequence[Latency]) -> int:
+    """How many outcomes were still to come when the last record was due: what a rate that cannot be carried piles up."""
+    last = max((one.due for one in latencies), default=0.0)
+    return sum(one.due + one.ms / 1000 > last for one in latencies)
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:

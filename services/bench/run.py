@@ -1,8 +1,6 @@
 """The benchmark's course: warm up, steady load, backlog, audit; then the two floors on stages of their own."""
 
 import asyncio
-import os
-import platform
 import subprocess
 import sys
 import time
@@ -14,6 +12,7 @@ import asyncpg
 import msgspec
 
 from services.bench import figures, pipes
+from services.bench.calibrate import calibrate, calibrate_servers, machine
 from services.bench.load import Prepared, prepare
 from services.bench.stage import Stage, stage
 from services.ops.generate import generate
@@ -62,15 +61,16 @@ def make_feed(asked: Asked, partitions: int) -> Feed:
 
 def run(asked: Asked, home: Path, tell: Tell) -> dict[str, Any]:
     """Everything, in order. Raises Stop where the audit does not pass: then there is no figure."""
+    begun, about = time.strftime("%Y-%m-%d %H:%M %z"), machine()
     tell(f"making up {asked.members:,} members and their day")
     calibrated = calibrate()
     with stage(home / "real") as real:
         feed = make_feed(asked, real.settings.partitions)
         asyncio.run(prepare_servers(real.settings))
-        result, outcomes = _real(real, feed, asked, tell)
+        calibrated |= asyncio.run(calibrate_servers(real.settings))
+        result = _real(real, feed, asked, tell)
         cargoes = asyncio.run(_cargoes(real, len(feed.backlog))) if asked.floors else {}
-    result["calibrate_ms"] = calibrated
-    del outcomes
+    result = {"at": begun, "machine": about, "calibrate_ms": calibrated, **result}
     if asked.floors:
         with stage(home / "canned", ("services.bench.canned",)) as canned:
             asyncio.run(prepare_servers(canned.settings))
@@ -83,43 +83,52 @@ def run(asked: Asked, home: Path, tell: Tell) -> dict[str, Any]:
     return result
 
 
-def _real(real: Stage, feed: Feed, asked: Asked, tell: Tell) -> tuple[dict[str, Any], list[figures.Seen]]:
+def _real(real: Stage, feed: Feed, asked: Asked, tell: Tell) -> dict[str, Any]:
     real.start()
     asyncio.run(real.register(feed.register))
     tell("warming up")
     asyncio.run(real.generate(feed.warm_up, asked.rate))
     asyncio.run(real.drained())
     tell(f"steady load: {asked.rate:g}/s for {asked.minutes:g} min")
-    cpu, books = real.cpu(), asyncio.run(real.database())
+    count, before = len(feed.steady), _used(real)
     start = asyncio.run(real.generate(feed.steady, asked.rate))
     asyncio.run(real.drained())
-    used = {name: seconds - cpu[name] for name, seconds in real.cpu().items()}
-    books_after = asyncio.run(real.database())
-    steady = asyncio.run(real.outcomes())
-    in_steady = [seen for seen in steady if seen.timestamp_ms >= start * 1000]
+    used = _used(real)
+    in_steady = [seen for seen in asyncio.run(real.outcomes()) if seen.timestamp_ms >= start * 1000]
     latencies = figures.latencies_ms(feed.steady, start, asked.rate, in_steady)
-    tell(f"backlog: {len(feed.backlog):,}")
-    drain_rate = _drain(real, feed.backlog)
-    outcomes = asyncio.run(real.outcomes())
-    tell("audit")
-    if not real.audit_ok():
-        raise Stop("the audit does not pass: there is no figure")
-    count = len(feed.steady)
-    return {
-        "machine": machine(),
+    result = {
         "settings": {"partitions": real.settings.partitions, "batch_max": real.settings.batch_max},
         "asked": asked._asdict(),
         "steady_rate": round(figures.rate_of(seen.timestamp_ms for seen in in_steady), 1),
-        **{f"p{name}_ms": round(figures.percentile(latencies, share), 1) for name, share in _SHARES.items()},
-        "drain_rate": round(drain_rate, 1),
-        "cpu_us": {name: round(seconds / count * 1e6, 1) for name, seconds in used.items()},
-        "transactions_per_claim": round((books_after["transactions"] - books["transactions"]) / count, 3),
-        "wal_bytes_per_claim": round((books_after["wal_bytes"] - books["wal_bytes"]) / count),
-        "audit_ok": True,
-    }, outcomes
+        **figures.spread(latencies),
+        "by_second": figures.by_second(latencies),
+        "cpu_us": {name: round((seconds - before.cpu[name]) / count * 1e6, 1) for name, seconds in used.cpu.items()},
+        "a_claim": {name: round((value - before.books[name]) / count, 4) for name, value in used.books.items()},
+        "backlog_left": figures.left_behind(latencies),
+    }
+    tell(f"backlog: {len(feed.backlog):,}")
+    before = _used(real)
+    drain_rate = _drain(real, feed.backlog)
+    drained = asyncio.run(real.database())
+    tell("audit")
+    if not real.audit_ok():
+        raise Stop("the audit does not pass: there is no figure")
+    result["drain_rate"] = round(drain_rate, 1)
+    result["a_drained_claim"] = {
+        name: round((value - before.books[name]) / len(feed.backlog), 4) for name, value in drained.items()
+    }
+    return result | {"audit_ok": True}
 
 
-_SHARES: Final = {"50": 0.5, "95": 0.95, "99": 0.99, "99_9": 0.999}
+class _Used(NamedTuple):
+    """What was used so far: processor seconds by process, and what Postgres counts."""
+
+    cpu: dict[str, float]
+    books: dict[str, int]
+
+
+def _used(real: Stage) -> _Used:
+    return _Used(real.cpu(), asyncio.run(real.database()))
 
 
 def _drain(on: Stage, backlog: Sequence[Prepared]) -> float:
@@ -175,37 +184,3 @@ async def _loosen(bare: Stage) -> None:
         )
     finally:
         await connection.close()
-
-
-def machine() -> dict[str, Any]:
-    """What this ran on."""
-    model = next(
-        (
-            line.partition(":")[2].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        platform.processor(),
-    )
-    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return {
-        "processor": model,
-        "cores": os.cpu_count(),
-        "memory_gib": round(pages / 2**30, 1),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-    }
-
-
-def calibrate() -> dict[str, float]:
-    """How long fixed work takes here (ms), so that figures of two machines can be held side by side."""
-    begin = time.perf_counter()
-    total = 0
-    for number in range(2_000_000):
-        total += number * number % 7
-    python = time.perf_counter() - begin
-    document = msgspec.json.encode({f"field{i}": f"{total}{i}" for i in range(40)})
-    begin = time.perf_counter()
-    for _ in range(50_000):
-        msgspec.json.decode(document)
-    return {"python_loop": round(python * 1000, 1), "json": round((time.perf_counter() - begin) * 1000, 1)}

@@ -27,6 +27,11 @@ from shared.runtime.settings import Settings
 from shared.runtime.topics import declared
 
 _READY_SECONDS = 90.0
+_COUNTED = """
+select d.xact_commit as transactions, w.wal_bytes::bigint as wal_bytes, w.wal_records, w.wal_sync as fsyncs,
+       d.tup_inserted as rows_inserted, d.tup_updated as rows_updated, d.temp_bytes
+from pg_stat_database d, pg_stat_wal w where d.datname = current_database()
+"""
 
 
 @dataclass
@@ -114,15 +119,12 @@ class Stage:
         return figures.cpu_seconds(roots)
 
     async def database(self) -> dict[str, int]:
-        """Transactions committed and bytes of WAL written so far."""
+        """What Postgres counted so far: transactions committed, WAL (fsyncs too), rows, temporary bytes."""
         connection = await asyncpg.connect(self.settings.postgres)
         try:
-            row = await connection.fetchrow(
-                "select xact_commit, pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint as wal "
-                "from pg_stat_database where datname = current_database()"
-            )
+            row = await connection.fetchrow(_COUNTED)
             assert row is not None
-            return {"transactions": row["xact_commit"], "wal_bytes": row["wal"]}
+            return {name: int(value) for name, value in row.items()}
         finally:
             await connection.close()
 
