@@ -11,6 +11,7 @@ import msgspec
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from shared.runtime import access
 from shared.runtime.settings import Settings
 
 _LOOPS: Final = 2_000_000
@@ -70,13 +71,13 @@ async def calibrate_servers(settings: Settings) -> dict[str, float]:
 
 async def _produce(bootstrap: str) -> float:
     """Seconds. On a topic of its own, which nothing else reads."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    admin = AIOKafkaAdminClient(**access.kafka(bootstrap))
     await admin.start()
     try:
         await admin.create_topics([NewTopic("calibrate", 1, 1)])
     finally:
         await admin.close()
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=True, max_batch_size=262_144)
+    producer = AIOKafkaProducer(**access.kafka(bootstrap), acks="all", enable_idempotence=True, max_batch_size=262_144)
     await producer.start()
     try:
         begin = time.perf_counter()
