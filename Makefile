@@ -2,7 +2,7 @@
 # ARGS goes to the command behind a target:  make demo ARGS="--claims 5000 --keep"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-api test-faults test-planted soak simulate simulate-planted lint bench bench-full bench-full stop lock clean bench-engine fuzz audit-deps
+.PHONY: help setup demo test test-api test-faults test-planted soak simulate simulate-planted lint bench bench-full stop lock clean bench-engine fuzz audit-deps
 ARGS ?=
 SEEDS ?= 1000
 
@@ -53,7 +53,7 @@ simulate-planted: setup ## takes out each safety of the loop, and looks for the 
 audit-deps: setup ## ask the advisory service about every locked version; says plainly when it does not answer
 	@deploy/audit_deps.sh
 
-bench: setup ## the benchmark
+bench: setup ## the benchmark, short: a minute of steady load
 	@.venv/bin/gongji bench $(ARGS)
 
 bench-full: setup ## the benchmark as it is reported: ten minutes steady, 200,000 drained; a page in deploy/benchmarks/
