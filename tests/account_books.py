@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
-from simulation.stores import JOURNAL, AccountStore
+from simulation.ledgers import JOURNAL, AccountStore
 
 from services.account.answer import Facts, Settlement
 from services.account.ledger import Posting

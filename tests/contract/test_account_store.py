@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 from account_books import AWAY, HOME, Books, claim, credit, question, reversal
 from simulation import still
-from simulation.stores import AccountStore
+from simulation.ledgers import AccountStore
 from waiting import until_sessions_wait
 
 from services.account.answer import Answer

@@ -10,7 +10,7 @@ import asyncpg
 import msgspec
 import pytest
 from simulation import still
-from simulation.stores import CrossregionStore
+from simulation.ledgers import CrossregionStore
 from waiting import until_sessions_wait
 
 from services.crossregion.memory import MemoryStore

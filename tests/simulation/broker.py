@@ -10,8 +10,8 @@ from shared.runtime.holdings import Holdings
 from shared.runtime.lease import Place
 from shared.runtime.relay import Outgoing
 from shared.runtime.step import Record
-from simulation.books import Client
 from simulation.chance import Chance
+from simulation.session import Client
 
 SESSION_SECONDS: Final = 6.0  # without a sign of life a member is out of its group
 _RUN: Final = 6  # records that come once more, at most

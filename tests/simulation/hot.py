@@ -7,7 +7,8 @@ from redis.exceptions import ConnectionError as Away
 
 from services.adjudication.counters import CounterKey
 from shared.runtime.cache import Cache, Hot
-from simulation.books import Books, Client
+from simulation.books import Books
+from simulation.session import Client
 from simulation.statements import COUNTER
 
 

@@ -13,8 +13,9 @@ from shared.runtime.holdings import Holdings
 from shared.runtime.loop import Loop
 from shared.runtime.takeover import Taker
 from simulation import statements
-from simulation.books import Connection
-from simulation.stores import AccountStore, AdjudicationStore, CrossregionStore, IntakeStore
+from simulation.ledgers import AccountStore, CrossregionStore
+from simulation.session import Connection
+from simulation.stores import AdjudicationStore, IntakeStore
 
 Patch = pytest.MonkeyPatch
 

@@ -9,9 +9,12 @@ from typing import Any
 
 from services.adjudication import projection
 from shared.runtime import lease, quarantine, relay
-from simulation.books import Connection
+from shared.runtime.step import Filed
+from simulation.books import Books
+from simulation.session import Connection
 
-LEASE, QUARANTINE, COUNTER = "runtime.lease", "runtime.quarantine", "adjudication.counter"
+LEASE, QUARANTINE = "runtime.lease", "runtime.quarantine"
+COUNTER, BALANCE = "adjudication.counter", "account.balance"
 OUTBOXES = ("intake.outgoing", "adjudication.decision", "account.outcome", "crossregion.obligation", "diary.entry")
 
 Row = dict[str, Any]
@@ -25,6 +28,20 @@ def lease_holds(_key: Any, row: Row) -> bool:
     """The constraints of ``runtime.lease``."""
     in_order = 0 <= row["relayed_seq"] <= row["out_seq"] and 0 <= row["projected_seq"] <= row["out_seq"]
     return bool(in_order and row["records"] == sum(row[name] for name in _COUNTS))
+
+
+def constrain(books: Books) -> None:
+    """The CHECKs that matter when something goes wrong."""
+    books.checks[LEASE] = lease_holds
+    books.checks[BALANCE] = lambda _, balance: balance >= 0
+    books.checks[COUNTER] = lambda _, one: one.used >= 0 and (one.ceiling is None or one.used <= one.ceiling)
+
+
+async def announce(tx: Connection, table: str, filed: Sequence[Filed[Any]]) -> None:
+    """The columns of the outbox: a number once a place."""
+    for one in filed:
+        if one.message is not None:
+            await tx.insert(f"{table} by seq", (one.topic, one.partition, one.seq), one.message)
 
 
 async def run(tx: Connection, statement: str, arguments: Sequence[Any]) -> list[Row]:

@@ -1,9 +1,10 @@
 """The books alone, without a run: a connection for the contract tests, on which nothing goes wrong and nothing takes time."""
 
 from simulation import statements
-from simulation.books import Books, Connection
+from simulation.books import Books
 from simulation.chance import Chance
-from simulation.stores import constrain
+from simulation.session import Connection
+from simulation.statements import constrain
 
 
 class Still:

@@ -1,31 +1,20 @@
-"""The tables of the five services over the books in memory, behind the services' own ``Store`` protocols.
+"""The tables of intake, the register and adjudication over the books in memory, behind the services' own ``Store`` protocols.
 
 Locks are taken where the real stores take them, in the same order; what a table's constraints refuse, these refuse too.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from datetime import UTC, datetime
-from typing import Any, TypeVar
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import TypeVar
 
-import msgspec
-
-from services.account.answer import Answer, Key, Settlement
-from services.account.credits import Credited, CreditKey
-from services.account.ledger import Journal
 from services.adjudication.counters import Counter, CounterKey
 from services.adjudication.store import ClaimKey, InboxKey, Ruling, counters_of, touched
-from services.crossregion.netting import matrix
-from services.crossregion.routing import Key as ObligationKey
-from services.crossregion.routing import Obligation
-from services.crossregion.windows import Window
 from services.eligibility.store import IDENTITIES, latest
 from services.intake import store as intake
 from services.intake.number import Number
-from shared.errors import Retry, Stop, UsageError
+from shared.errors import Retry
 from shared.events import decode
 from shared.policy import Version
 from shared.register import (
-    AccountCredit,
     CatalogueItem,
     FamilyLink,
     InpatientStay,
@@ -35,30 +24,13 @@ from shared.register import (
     RemoteFiling,
 )
 from shared.runtime.step import Filed
-from simulation.books import Books, Connection
-from simulation.statements import COUNTER, LEASE, lease_holds
+from simulation.session import Connection
+from simulation.statements import COUNTER, LEASE, announce
 
 R = TypeVar("R")
 
 SUBMISSION, REJECTION, OUTGOING = "intake.submission", "intake.rejection", "intake.outgoing"
 DECISION, PACK = "adjudication.decision", "adjudication.pack"
-OUTCOME, JOURNAL, CREDIT, BALANCE = "account.outcome", "account.journal", "account.credit", "account.balance"
-OBLIGATION, WINDOW, ANNOUNCED = "crossregion.obligation", "crossregion.clearing_window", "crossregion.announced"
-_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def constrain(books: Books) -> None:
-    """The CHECKs that matter when something goes wrong."""
-    books.checks[LEASE] = lease_holds
-    books.checks[BALANCE] = lambda _, balance: balance >= 0
-    books.checks[COUNTER] = lambda _, one: one.used >= 0 and (one.ceiling is None or one.used <= one.ceiling)
-
-
-async def _announced(tx: Connection, table: str, filed: Sequence[Filed[Any]]) -> None:
-    """The columns of the outbox: a number once a place."""
-    for one in filed:
-        if one.message is not None:
-            await tx.insert(f"{table} by seq", (one.topic, one.partition, one.seq), one.message)
 
 
 class IntakeStore:
@@ -103,7 +75,7 @@ class IntakeStore:
             raise Retry("a rejection was given by another partition at the same time")
         for one in filed:
             await tx.insert(OUTGOING, (one.topic, one.partition, one.seq), one.decision.event_id)
-        await _announced(tx, OUTGOING, filed)
+        await announce(tx, OUTGOING, filed)
 
 
 class RegisterStore:
@@ -182,7 +154,7 @@ class AdjudicationStore:
         await tx.statement("adjudication: record")
         for one in filed:
             await tx.insert(DECISION, one.decision.event.inbox_key, (one, tx.books.next(DECISION)))
-        await _announced(tx, DECISION, filed)
+        await announce(tx, DECISION, filed)
         for key, counter in sorted(counters_of(filed).items()):
             await tx.lock(COUNTER, key)
             tx.put(COUNTER, key, counter)
@@ -216,110 +188,3 @@ def _claim(ruling: Ruling) -> ClaimKey:
 def _stands(value: bytes) -> bool:
     decision = decode(value).decision
     return decision is not None and decision.outcome != "rejected"
-
-
-class AccountStore:
-    """``services.account.store.Store``."""
-
-    async def answers(self, tx: Connection, keys: Collection[Key]) -> dict[Key, Answer]:
-        if not keys:
-            return {}
-        await tx.statement("account: answers")
-        return {key: row for key in sorted(keys) if (row := tx.get(OUTCOME, key)) is not None}
-
-    async def balances(self, tx: Connection, moving: Collection[str], shown: Collection[str]) -> dict[str, int]:
-        await tx.statement("account: balances")
-        for member_id in sorted(moving):
-            if not await tx.insert_or_leave(BALANCE, member_id, 0):
-                await tx.lock(BALANCE, member_id)
-        found = {member_id: tx.get(BALANCE, member_id) for member_id in sorted({*moving, *shown})}
-        return {member_id: balance for member_id, balance in found.items() if balance is not None}
-
-    async def closed(self, tx: Connection, members: Collection[str]) -> set[str]:  # noqa: ARG002 - nobody closes one here
-        return set()
-
-    async def journal_ids(self, tx: Connection, count: int) -> Iterator[int]:
-        return iter([tx.books.next(JOURNAL) for _ in range(count)])
-
-    async def credits(self, tx: Connection, keys: Collection[CreditKey]) -> dict[CreditKey, AccountCredit]:
-        await tx.statement("account: credits")
-        return {key: row for key in sorted(keys) if (row := tx.get(CREDIT, key)) is not None}
-
-    async def record(self, tx: Connection, filed: Sequence[Filed[Settlement]]) -> None:
-        await tx.statement("account: record")
-        for one in filed:
-            await tx.insert(OUTCOME, one.decision.answer.key, one.decision.answer)
-            await self._book(tx, one.decision.journal)
-        await _announced(tx, OUTCOME, filed)
-        self._move(tx, [move for one in filed for move in one.decision.moves])
-
-    async def record_credits(self, tx: Connection, credited: Sequence[Credited]) -> None:
-        await tx.statement("account: record credits")
-        for credit, _, journal in credited:
-            await tx.insert(CREDIT, (credit.member_id, credit.credit_no), credit)
-            await self._book(tx, journal)
-        self._move(tx, [(credit.member_id, credit.amount) for credit, _, _ in credited])
-
-    async def _book(self, tx: Connection, journal: Journal | None) -> None:
-        if journal is not None:
-            await tx.insert(JOURNAL, (journal.issuer, journal.number, journal.kind, journal.revision), journal)
-
-    def _move(self, tx: Connection, moves: Sequence[tuple[str, int]]) -> None:
-        moved: dict[str, int] = {}
-        for member_id, amount in moves:
-            moved[member_id] = moved.get(member_id, 0) + amount
-        for member_id, amount in moved.items():
-            balance = tx.get(BALANCE, member_id)
-            if balance is None:
-                raise Stop("an account that moved was neither opened nor locked")
-            tx.put(BALANCE, member_id, balance + amount)
-
-
-class CrossregionStore:
-    """``services.crossregion.store.Store``."""
-
-    async def known(self, tx: Connection, keys: Collection[ObligationKey]) -> set[ObligationKey]:
-        await tx.statement("crossregion: known")
-        return {key for key in sorted(keys) if tx.get(OBLIGATION, key) is not None}
-
-    async def open_window(self, tx: Connection) -> int:
-        await tx.statement("crossregion: open window")
-        number = max((key for key, _ in tx.all(WINDOW)), default=1)
-        await tx.insert_or_leave(WINDOW, number, _opened(number, _BEGINNING))
-        return number
-
-    async def record(self, tx: Connection, filed: Sequence[Filed[Obligation]]) -> None:
-        await tx.statement("crossregion: record")
-        for one in filed:
-            await tx.insert(OBLIGATION, one.decision.key, one.decision)
-        await _announced(tx, OBLIGATION, filed)
-
-    async def close(self, tx: Connection, now: datetime) -> Window:
-        number = await self.open_window(tx)
-        await tx.lock(WINDOW, number)
-        old = tx.get(WINDOW, number)
-        tx.put(WINDOW, number, msgspec.structs.replace(old, closed_at=max(now, old.opened_at)))
-        await tx.insert(WINDOW, number + 1, _opened(number + 1, now))
-        return await self.window(tx, number)
-
-    async def window(self, tx: Connection, window_id: int | None = None) -> Window:
-        found = tx.get(WINDOW, window_id or max((key for key, _ in tx.all(WINDOW)), default=0))
-        if found is None:
-            raise UsageError(f"there is no clearing window {window_id or ''}".strip())
-        shown: Window = msgspec.structs.replace(found, positions=matrix(await self.obligations(tx, found.window_id)))
-        return shown
-
-    async def obligations(self, tx: Connection, window_id: int) -> list[Obligation]:
-        return sorted(row for _, row in tx.all(OBLIGATION) if row.window_id == window_id)
-
-    async def unannounced(self, tx: Connection) -> list[int]:
-        closed = (key for key, window in tx.all(WINDOW) if window.closed_at is not None)
-        return sorted(key for key in closed if tx.get(ANNOUNCED, key) is None)
-
-    async def announced(self, tx: Connection, window_ids: Sequence[int], now: datetime) -> None:
-        for window_id in sorted(window_ids):
-            await tx.insert_or_leave(ANNOUNCED, window_id, now)
-
-
-def _opened(number: int, now: datetime) -> Window:
-    return Window(window_id=number, opened_at=now, closed_at=None, positions=())

@@ -13,8 +13,8 @@ from shared.events import ACCEPTED, DEAD, REJECTED, SETTLED, SUBMITTED, decode
 from shared.identity import event_id, partition_of
 from shared.runtime.lease import Place
 from shared.runtime.step import Message
-from simulation import stores
-from simulation.statements import COUNTER, LEASE, OUTBOXES, QUARANTINE
+from simulation import ledgers, stores
+from simulation.statements import BALANCE, COUNTER, LEASE, OUTBOXES, QUARANTINE
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -47,8 +47,8 @@ def look(world: "World") -> Sight:
     return Sight(
         outcomes,
         {key: tuple(row) for key, row in rows(COUNTER).items() if key.member_id not in loose and row.version},
-        {member: amount for member, amount in rows(stores.BALANCE).items() if member not in loose},
-        {key: (row.debtor, row.creditor, row.amount) for key, row in rows(stores.OBLIGATION).items()},
+        {member: amount for member, amount in rows(BALANCE).items() if member not in loose},
+        {key: (row.debtor, row.creditor, row.amount) for key, row in rows(ledgers.OBLIGATION).items()},
         sum(row["state"] == "held" for row in rows(QUARANTINE).values()),
     )
 
@@ -204,17 +204,17 @@ def _numbers(value: bytes) -> list[str]:
 def _ledger(world: "World") -> Iterator[str]:
     """I1: balances are what the journals say."""
     totals: Count[str] = Count()
-    for journal in world.books.rows(stores.JOURNAL).values():
+    for journal in world.books.rows(ledgers.JOURNAL).values():
         for account, amount in balances(journal.postings).items():
             totals[account] += amount
     if sum(totals.values()):
         yield f"the ledger's accounts come to {sum(totals.values())}"
-    for member, balance in world.books.rows(stores.BALANCE).items():
+    for member, balance in world.books.rows(BALANCE).items():
         if totals[personal(member)] != balance:
             yield f"{member}: balance {balance}, journals {totals[personal(member)]}"
-    answers = world.books.rows(stores.OUTCOME).values()
+    answers = world.books.rows(ledgers.OUTCOME).values()
     booked = {answer.journal_id for answer in answers if answer.journal_id is not None}
-    made = {journal.journal_id for journal in world.books.rows(stores.JOURNAL).values() if journal.kind != "credit"}
+    made = {journal.journal_id for journal in world.books.rows(ledgers.JOURNAL).values() if journal.kind != "credit"}
     if booked != made:
         yield f"journals without an outcome, or the other way: {booked ^ made}"
 

@@ -17,10 +17,10 @@ from shared.runtime.step import Step
 from shared.runtime.takeover import Taker
 from shared.runtime.telemetry import Telemetry
 from simulation import statements
-from simulation.books import IDLE_SECONDS, Connection
 from simulation.broker import SESSION_SECONDS, Consumer, Group, Producer
 from simulation.clock import never
 from simulation.hot import HotCounters
+from simulation.session import IDLE_SECONDS, Connection
 
 if TYPE_CHECKING:
     from simulation.world import World

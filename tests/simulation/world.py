@@ -27,8 +27,9 @@ from simulation.chance import Chance
 from simulation.curse import cursed
 from simulation.feed import Feed
 from simulation.hot import Shelf
-from simulation.statements import LEASE, QUARANTINE
-from simulation.stores import AccountStore, AdjudicationStore, CrossregionStore, IntakeStore, RegisterStore, constrain
+from simulation.ledgers import AccountStore, CrossregionStore
+from simulation.statements import LEASE, QUARANTINE, constrain
+from simulation.stores import AdjudicationStore, IntakeStore, RegisterStore
 from simulation.worker import Stage, Worker
 
 NOW: Final = datetime(2023, 6, 20, tzinfo=UTC)
