@@ -204,8 +204,9 @@ class Group:
         answering = {self._call(self._revoke(member)): member for member in members}
         if answering:
             _, silent = await asyncio.wait(answering, timeout=SESSION_SECONDS)
-            for task in silent:
-                member = answering[task]
+            for task, member in answering.items():
+                if task not in silent:
+                    continue
                 member.kicked = True
                 self._broker.chance.tell("is out of its group", member.client.name)
                 if member in self.members:

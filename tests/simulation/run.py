@@ -124,6 +124,8 @@ async def _commotion(world: World) -> None:
         if len(stage.workers) < _MOST_WORKERS and chance.hits("scaled up", stage.name):
             world.start(stage)
         if len(stage.workers) > 1 and chance.hits("scaled down", stage.name):
-            world.beside(chance.one_of(stage.workers).stop())
+            worker = chance.one_of(stage.workers)
+            stage.workers.remove(worker)  # at once: one that stands still is not to be the last that is left
+            world.beside(worker.stop())
         if chance.hits("flushed between"):
             world.shelf.flush()
