@@ -25,6 +25,7 @@ from services.ops.dead import app as dead_app
 from services.ops.feed import app as feed_app
 from services.ops.lease import app as lease_app
 from services.pipeline import SERVICES
+from services.readjudication_cli import due, readjudicate
 from services.replay_cli import replay
 from shared.errors import ServerMissing, Stop, UsageError
 
@@ -45,9 +46,13 @@ app.add_typer(institution_app, name="institution")
 app.add_typer(policy_app, name="policy")
 app.add_typer(dead_app, name="dead")
 app.add_typer(lease_app, name="lease")
-claim_app = typer.Typer(help="One claim: its journey, and how its amounts came about.", no_args_is_help=True)
+claim_app = typer.Typer(
+    help="Claims: a journey, how its amounts came about, a person's year worked out again.", no_args_is_help=True
+)
 claim_app.command("show")(show_claim)
 claim_app.command("explain")(explain)
+claim_app.command("readjudicate")(readjudicate)
+claim_app.command("due")(due)
 app.add_typer(claim_app, name="claim")
 app.command()(demo)
 app.command()(audit)

@@ -5,7 +5,7 @@ stored with them, on what they were given.
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from services.adjudication import engine
@@ -13,7 +13,7 @@ from services.adjudication.counters import VISIT_FIRST, VISITS, CounterKey, Coun
 from services.ops.audit.check import Check, Family, Finding
 from services.ops.audit.decisions import Decided, Kept, Past, decisions
 from services.ops.audit.view import View
-from shared.events import Decision
+from shared.events import Decision, Event
 from shared.policy import Version
 
 RUN_AGAIN: Final = 20_000  # decisions; of more, the members are sampled
@@ -28,6 +28,13 @@ _CHAIN: Final = Check(
 )
 _REBUILT: Final = Check(
     "I3", "accumulators_rebuilt", "累计值可由决定重建", "the accumulators rebuilt from the decisions are those kept", _READS
+)
+_STANDING: Final = Check(
+    "I3",
+    "accumulators_are_what_stands",
+    "累计值等于有效结算之和",
+    "what was used is what the claims that stand take, as they were last worked out",
+    _READS,
 )
 _CEILING: Final = Check(
     "I3",
@@ -56,17 +63,27 @@ class Rebuilt:
     """I3 and I13: what the decisions say of the accumulators, against each other and against the table."""
 
     def __init__(self, rows: int) -> None:
-        self._chain, self._rebuilt, self._given_back = (Finding(check, rows=rows) for check in (_CHAIN, _REBUILT, _GIVEN_BACK))
-        self.findings: Sequence[Finding] = (self._chain, self._rebuilt, self._given_back)
+        checks = (_CHAIN, _REBUILT, _STANDING, _GIVEN_BACK)
+        self.findings: Sequence[Finding] = [Finding(check, rows=rows) for check in checks]
+        self._chain, self._rebuilt, self._standing, self._given_back = self.findings
 
     def see(self, past: Past) -> None:
         """Walks through a member's decisions in order."""
         used: dict[CounterKey, int] = {}
         writes: dict[CounterKey, int] = {}
         claims: dict[tuple[str, str], Decision] = {}
+        standing: dict[tuple[str, str], Decided] = {}
         for one in past.decisions:
             event, decision = one.event, one.decision
+            number = (event.institution_id, event.claim_no)
+            if event.rework is not None:  # a year worked out again: says what moved, and is held against what stands
+                _move(event, used, writes)
             if event.claim is None:
+                continue
+            if event.kind == "claim":
+                standing[number] = one
+                claims[number] = decision
+            if event.revision:  # decided at its old place in the year, not here
                 continue
             for key in engine.reversal_keys(event.claim, decision):
                 before, after = decision.before.get(key.name, 0), decision.after[key.name]
@@ -78,12 +95,24 @@ class Rebuilt:
                     self._chain.breach(one.name, f"{key.name} of {key.period} falls to {after}")
                 used[key] = after
                 writes[key] = writes.get(key, 0) + (after != before)
-            number = (event.institution_id, event.claim_no)
-            if event.kind == "claim":
-                claims[number] = decision
-            elif decision.outcome == "reversed":
+            if decision.outcome == "reversed":
+                standing.pop(number, None)
                 self._compare(one, claims.get(number))
+        self._against_standing(past.member_id, used, standing.values())
         self._against_table(past, used, writes)
+
+    def _against_standing(self, member_id: str, used: dict[CounterKey, int], standing: Iterable[Decided]) -> None:
+        """Visits are counted by other rules: one is given back with the last of its claims."""
+        taken: dict[CounterKey, int] = {}
+        for one in standing:
+            assert one.event.claim is not None
+            for key in engine.reversal_keys(one.event.claim, one.decision):
+                took = one.decision.after[key.name] - one.decision.before.get(key.name, 0)
+                taken[key] = taken.get(key, 0) + took
+        for key in taken.keys() | used.keys():
+            if key.name not in {VISITS, VISIT_FIRST} and taken.get(key, 0) != used.get(key, 0):
+                name = f"{member_id} {key.period} {key.name}"
+                self._standing.breach(name, f"the claims that stand take {taken.get(key, 0)}, {used.get(key, 0)} is used")
 
     def _compare(self, reversal: Decided, claim: Decision | None) -> None:
         if claim is None:
@@ -108,6 +137,15 @@ class Rebuilt:
                 self._rebuilt.breach(
                     name, f"the table was written {table.version} times, the decisions moved it {writes.get(key, 0)}"
                 )
+
+
+def _move(command: Event, used: dict[CounterKey, int], writes: dict[CounterKey, int]) -> None:
+    """Books what a year worked out again moved."""
+    assert command.rework is not None
+    for period, name, now in command.rework.used:
+        key = CounterKey(command.member_id, period, name)
+        writes[key] = writes.get(key, 0) + (used.get(key, 0) != now)
+        used[key] = now
 
 
 class Again:

@@ -4,18 +4,20 @@
 step of the rules, and who paid what was left. ``gongji claim explain`` and ``gongji replay --trace`` show it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
+
+import msgspec
 
 from services.account import sums
 from services.account.use import permission
 from services.adjudication import engine
 from services.adjudication.bill import TraceLine
-from services.crossregion.routing import signed_fen as fen
 from services.explain_lines import bill_lines, priced_otherwise
 from shared.claim import AccountUse, Claim
 from shared.errors import Stop
 from shared.events import Decision, Event, Verdict
+from shared.money import signed_fen as fen
 from shared.money import yuan
 from shared.outcome import Outcome
 from shared.policy import Version
@@ -27,7 +29,10 @@ _ADJUDICATED = ("total", *_COST, "deductible", *_FUNDS)
 
 
 class Grounds(NamedTuple):
-    """What an outcome rests on. ``first``: of a reversal, the decision it takes back and the outcome that had."""
+    """What an outcome rests on.
+
+    ``first``: of a reversal (or a further revision), the decision it takes back (or replaces), and the outcome that stood.
+    """
 
     event: Event  # with claim, verdict and decision
     version: Version | None  # the pack that decided; None where the verdict rejects without one
@@ -54,6 +59,8 @@ def work_out(outcome: Outcome, grounds: Grounds) -> Working:
         return _reversal(outcome, decision, grounds)
     event, verdict = grounds.event, grounds.event.verdict
     if event.claim is not None and verdict is not None:
+        if event.revision:
+            return _revision(outcome, event.claim, verdict, grounds)
         return _claim(outcome, event.claim, verdict, decision, grounds.version)
     if event.use is not None and verdict is not None:
         return _use(outcome, event.use, verdict, decision, grounds.version)
@@ -90,6 +97,33 @@ def _claim(outcome: Outcome, claim: Claim, verdict: Verdict, stored: Decision, v
         differences.append(f"family_account is stored as {outcome.family_account}, and was not to be used")
     trace.append(_cash(outcome, due))
     differences += _cash_differs(outcome, due)
+    return Working(tuple(trace), tuple(differences))
+
+
+def standing(outcomes: Sequence[Outcome]) -> Outcome:
+    """A claim's outcome as it stands: the first, with every difference since."""
+    names = (*_ADJUDICATED, "fund_total", *_PAYERS)
+    amounts = {name: yuan(sum(fen(getattr(one, name)) for one in outcomes)) for name in names}
+    return msgspec.structs.replace(outcomes[0], **amounts)
+
+
+def _revision(outcome: Outcome, claim: Claim, verdict: Verdict, grounds: Grounds) -> Working:
+    """What the claim comes to now, and by how much that differs from what stood."""
+    stored = grounds.event.decision
+    if grounds.first is None or stored is None:
+        raise Stop("what this revision replaces is not stored")
+    again, steps = engine.explain(claim, verdict, grounds.version, engine.counters_before(claim, stored))
+    differences = [*_compared(stored, again), *priced_otherwise(claim, verdict)]
+    stood = grounds.first[1]
+    share = sums.pay(again.total - again.fund_total, fen(stood.account), fen(stood.family_account))
+    comes_to = {name: getattr(again, name) for name in (*_ADJUDICATED, "fund_total")} | share._asdict()
+    trace = [*bill_lines(claim, verdict), *(steps or _reasons(outcome))]
+    for name, now in comes_to.items():
+        was = fen(getattr(stood, name))
+        if was or now:
+            trace.append(_line(f"revision:{name}", None, {"stood": was, "now": now}, f"{yuan(now)} - {yuan(was)}", now - was))
+        if fen(getattr(outcome, name)) != now - was:
+            differences.append(f"{name} is stored as {getattr(outcome, name)}, and comes to {yuan(now - was)}")
     return Working(tuple(trace), tuple(differences))
 
 

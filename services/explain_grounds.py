@@ -7,7 +7,7 @@ import asyncpg
 import msgspec
 
 from services.adjudication.store import PostgresStore
-from services.explain import Grounds
+from services.explain import Grounds, standing
 from shared import events
 from shared import outcome as outcomes
 from shared.errors import Stop
@@ -39,13 +39,17 @@ async def found(connection: asyncpg.Connection, key: ClaimKey) -> list[Found]:
     Raises Stop for books that are not what they were: an outcome that cannot be read, a pack that is not there.
     """
     decided = await connection.fetch(_DECISIONS, *key)
-    firsts = [_read(row) for row in decided if row["kind"] in ("claim", "account_use")]
-    results = []
+    results: list[Found] = []
+    stood: list[Outcome] = []  # of the claim or account use: the first outcome, and its revisions so far
+    last: events.Event | None = None
     for row in decided:
         event, outcome = _read(row)
         version = await _version(connection, event, outcome)
-        first = firsts[0] if event.kind == "reversal" and firsts else None
+        first = None if last is None else (last, standing(stood))
         results.append(Found(outcome, Grounds(event, version, first)))
+        if event.kind in ("claim", "account_use"):
+            stood.append(outcome)
+            last = event
     refused = [Found(one, None) for one in await _refusals(connection, key[1]) if one.institution_id == key[0]]
     return results + refused
 

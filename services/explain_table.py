@@ -32,6 +32,7 @@ STEPS: Final = {
     "family_account": ("家庭共济支付", "family account"),
     "cash": ("现金支付", "cash"),
     "reversal": ("撤销", "taken back"),
+    "revision": ("重新核算差额", "difference of the revision"),
     "give_back": ("退回累计", "given back"),
     "reason": ("原因", "reason"),
 }

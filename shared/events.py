@@ -4,7 +4,8 @@ intake makes it (accepted), eligibility adds the verdict (eligible), adjudicatio
 account turns it into the outcome (``shared.outcome``). JSON on the wire, so that operators can read the topics.
 
 Kinds: ``claim``, ``reversal``, ``account_use``; and ``question``: a repeat, on its way to account, which answers it with
-the stored outcome of the kind it ``asks`` for.
+the stored outcome of the kind it ``asks`` for. An operator's ``readjudication`` of a member's year joins the member's
+path at eligible, and what adjudication makes of it are further revisions of claims.
 """
 
 from datetime import date
@@ -156,10 +157,30 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.pooled + self.large_expense + self.civil_servant + self.veterans
 
 
+class Reviewed(msgspec.Struct, frozen=True, kw_only=True):
+    """A claim of a year that is worked out again, with the verdict that the register of now gives."""
+
+    institution_id: str
+    claim_no: str
+    verdict: Verdict
+
+
+class Rework(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The command to work a member's year out again; adjudication adds what came of it.
+
+    ``used``: the accumulators that moved, as they are now (period, name, fen or count). ``refused``: why nothing was done.
+    """
+
+    year: int
+    reviewed: tuple[Reviewed, ...]
+    used: tuple[tuple[str, str, int], ...] = ()
+    refused: str = ""
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The envelope. ``event_id`` is the id its outcome will carry; ``digest`` is intake's digest of the content."""
 
-    kind: str  # claim, reversal, account_use, question
+    kind: str  # claim, reversal, account_use, question, readjudication
     event_id: str
     institution_id: str
     claim_no: str
@@ -168,12 +189,15 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     accepted_at: str
     revision: int = 0
     asks: str = ""  # a question's: the kind it asks for
-    number: int = 0  # a question's: the how-manieth
+    number: int = 0  # a question's: the how-manieth; a readjudication's: the number of the command
     claim: Claim | None = None
     reversal: Reversal | None = None
     use: AccountUse | None = None
     verdict: Verdict | None = None
     decision: Decision | None = None
+    replaces: Decision | None = None  # of a further revision: the decision that stood before
+    revised: int = 0  # of a reversal: the revision of its claim that it takes back
+    rework: Rework | None = None
 
     @property
     def inbox_key(self) -> tuple[str, str, str, int]:

@@ -26,6 +26,11 @@ def fen(yuan: str) -> int:
     return int(whole) * 100 + (int(cents.ljust(2, "0")) if cents else 0)
 
 
+def signed_fen(text: str) -> int:
+    """An amount of an outcome in fen: a reversal's is negative, a revision's difference may be. Raises ValueError."""
+    return -fen(text[1:]) if text.startswith("-") else fen(text)
+
+
 def yuan(amount_fen: int) -> str:
     """Writes fen as yuan with two decimals; a negative amount (a reversal's) has a leading minus."""
     if amount_fen < 0:

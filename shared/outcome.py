@@ -51,6 +51,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     stale: StaleQuote | msgspec.UnsetType = msgspec.UNSET
     insured_region: str | None = None
     care_region: str | None = None
+    payee: str | msgspec.UnsetType = msgspec.UNSET  # member: funds and accounts owe the person, not the institution
     event_id: str
     accepted_at: str | msgspec.UnsetType | None = msgspec.UNSET  # on Kafka, not in a replay
     settled_at: str | msgspec.UnsetType | None = msgspec.UNSET

@@ -138,15 +138,17 @@ class Bench:
         filed: list[Filed[Ruling]] = []
         out: list[Event | None] = []
         for offset, event in enumerate(events):
-            ruling = self.step.decide(event, facts)
-            if ruling is None:
+            decided = self.step.decide(event, facts)
+            if decided is None:
                 out.append(None)
                 continue
-            message = self.step.announce(ruling)
-            self.seq += 1
-            self.announced.append(message.value)
-            filed.append(Filed(ruling, ELIGIBLE, 0, offset, self.seq, message))
-            out.append(decode(message.value))
+            for ruling in decided if isinstance(decided, list) else [decided]:
+                message = self.step.announce(ruling)
+                if message is not None:
+                    self.seq += 1
+                    self.announced.append(message.value)
+                filed.append(Filed(ruling, ELIGIBLE, 0, offset, self.seq if message else None, message))
+                out.append(decode(message.value) if message else ruling.event)
         await self.step.record(self.tx, filed)
         return out
 

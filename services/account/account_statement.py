@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any, NamedTuple
 
-from services.account import journals
+from services.account import journals, settling
 from services.account.statement import REASONS, Entry, Statement, statement
 from shared.errors import Stop
 from shared.money import yuan
@@ -16,7 +16,9 @@ _CREDITINGS = """
 _CREDITS = "select journal_id, month, reason from account.credit where member_id = $1 and journal_id is not null"
 _WORKLIST = """
     select region, member_id, kind, amount, institution_id, claim_no, journal_id, noted_at from account.worklist
-    where ($1::text is null or member_id = $1) and ($2::text is null or region = $2) order by noted_at, journal_id, line
+    where ($1::text is null or member_id = $1) and ($2::text is null or region = $2) and not exists (
+        select from account.settling as s where (s.item_journal, s.item_line) = (worklist.journal_id, worklist.line))
+    order by noted_at, journal_id, line
 """
 
 
@@ -52,9 +54,10 @@ async def read(tx: Any, member_id: str, first: date | None, last: date | None) -
 
 
 async def worklist(tx: Any, member_id: str | None, region: str | None) -> list[dict[str, Any]]:
-    """What a person must see to: of one member, of one region, or all."""
+    """What a person must see to: of one member, of one region, or all; what is owed to and by members too."""
     rows = await tx.fetch(_WORKLIST, member_id, region)
-    return [dict(row) | {"amount": yuan(row["amount"]), "noted_at": row["noted_at"].isoformat()} for row in rows]
+    items = [dict(row) | {"amount": yuan(row["amount"]), "noted_at": row["noted_at"].isoformat()} for row in rows]
+    return items + await settling.running(tx, member_id, region)
 
 
 def _why(entry: Entry, creditings: Sequence[dict[str, Any]], credits_: dict[int, Any]) -> dict[str, Any]:

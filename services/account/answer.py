@@ -29,6 +29,7 @@ class Answer(msgspec.Struct, frozen=True):
     care_region: str = ""
     settled_at: datetime | None = None
     journal_id: int | None = None
+    payee: str = ""  # member: what funds and accounts pay goes to the person; else to the institution
 
 
 class Settlement(msgspec.Struct, frozen=True):
@@ -73,10 +74,16 @@ def key_asked(question: Event) -> Key:
     return (question.institution_id, question.claim_no, question.asks, question.revision)
 
 
-def keys_reversible(reversal: Event) -> tuple[Key, Key]:
-    """What a reversal may take back: the claim or the account use of its number."""
+def keys_reversible(reversal: Event) -> tuple[Key, ...]:
+    """What a reversal may take back: the claim of its number, with every revision, or the account use."""
     number = (reversal.institution_id, reversal.claim_no)
-    return (*number, "claim", 0), (*number, "account_use", 0)
+    claim = tuple((*number, "claim", revision) for revision in range(reversal.revised + 1))
+    return (*claim, (*number, "account_use", 0))
+
+
+def keys_before(event: Event) -> tuple[Key, ...]:
+    """The claim's outcomes below a further revision, in their order."""
+    return tuple((event.institution_id, event.claim_no, "claim", number) for number in range(event.revision))
 
 
 def keys_wanted(events: Sequence[Event]) -> set[Key]:
@@ -85,6 +92,8 @@ def keys_wanted(events: Sequence[Event]) -> set[Key]:
     for event in events:
         if event.kind == "reversal":
             keys.update(keys_reversible(event))
+        elif event.revision:
+            keys.update(keys_before(event))
         elif event.kind == "question":
             keys.add(key_asked(event))
     return keys
@@ -102,12 +111,13 @@ def accounts_wanted(events: Sequence[Event], answers: Mapping[Key, Answer]) -> t
 
 
 def _payers(event: Event, answers: Mapping[Key, Answer]) -> tuple[str, ...]:
-    """Whose accounts an event may move; of a reversal whose claim is in the same batch, the claim says it."""
+    """Whose accounts an event may move; of a reversal or revision whose claim is in the same batch, the claim says it."""
     claim, verdict = event.claim, event.verdict
     if event.kind == "account_use":
         return (event.member_id,)
-    if event.kind == "reversal":
-        originals = [answers[key] for key in keys_reversible(event) if key in answers]
+    if event.kind == "reversal" or event.revision:
+        earlier = keys_before(event) if event.revision else keys_reversible(event)
+        originals = [answers[key] for key in earlier if key in answers]
         return tuple(
             member_id
             for original in originals

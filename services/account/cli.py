@@ -1,4 +1,4 @@
-"""``gongji account credit | trueup | close | show | worklist``: personal accounts, from the command line."""
+"""``gongji account credit | trueup | close | settle | show | worklist``: personal accounts, from the command line."""
 
 import json
 from datetime import date, datetime
@@ -114,6 +114,18 @@ def worklist(region: Annotated[str | None, typer.Option(help="Only of this regio
             _print(row)
         else:
             typer.echo(" ".join(str(value) for value in row.values() if value is not None))
+
+
+@app.command()
+def settle(member: MemberId, reason: Why = "", *, dry_run: DryRun = False, as_json: Json = False) -> None:
+    """Pay out or receive what is open with a member (reimbursements, revisions, the work list), and book it."""
+    why = reason if dry_run else stated(reason)
+    for row in cli_shown.settling(Settings.load(), member, why, dry_run=dry_run):
+        if as_json:
+            _print(row)
+        else:
+            what = "to be settled" if dry_run else "settled"
+            typer.echo(f"{what}: {row['kind']} {row['region']} {row['amount']}")
 
 
 def _month_of(day: date) -> Month:

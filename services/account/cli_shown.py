@@ -1,6 +1,7 @@
 """Accounts as the command line shows and closes them."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
@@ -8,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from services.account import account_statement, closings
+from services.account import settling as settlings
 from services.account.account_statement import Account
 from services.account.closings import Wanted
 from shared.errors import Retry, ServerMissing
@@ -67,6 +69,30 @@ def closing(settings: Settings, wanted: Wanted, reason: str, *, dry_run: bool) -
     except Retry as trouble:
         remedy = f"{trouble}; look with `gongji account show` whether it is closed, and give the command again if not"
         raise ServerMissing("postgres", remedy) from trouble
+
+
+def settling(settings: Settings, member_id: str, reason: str, *, dry_run: bool) -> list[dict[str, Any]]:
+    """Settles what is open with a member, or says what that would be. Raises Stop, with nothing booked; ServerMissing."""
+
+    async def act() -> Sequence[settlings.Open]:
+        if dry_run:
+            async with reader(settings.postgres) as connection:
+                return await settlings.look_up(connection, member_id)
+        writer = Database(settings.postgres, role="gongji_service", name="gongji-account")
+        try:
+            return await settlings.carry_out(writer, member_id, reason)
+        finally:
+            await writer.close()
+
+    try:
+        found = asyncio.run(act())
+    except Retry as trouble:
+        remedy = f"{trouble}; give the command again when it answers: what is settled is not open any more"
+        raise ServerMissing("postgres", remedy) from trouble
+    return [
+        {"member_id": member_id, "region": one.region, "kind": one.kind, "amount": yuan(one.amount), "dry_run": dry_run}
+        for one in found
+    ]
 
 
 def as_json(member_id: str, account: Account) -> dict[str, Any]:

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from services.account.ledger import Posting
+from services.account.sums import Sums
 
+MEMBER = "member"  # who gets the money, where it is not the institution
 FUNDS = ("pooled", "large_expense", "civil_servant", "veterans")
 
 
@@ -31,17 +33,21 @@ CHART = (
     ChartRow("interest:<region>", "debit", "个人账户利息支出", "interest credited to accounts"),
     ChartRow("personal:<member>", "credit", "个人账户", "a member's personal account"),
     ChartRow("recoverable:<member>", "debit", "应收回多划个人账户资金", "credited too much and spent: to be had back"),
+    ChartRow("member:<region>:<member>", "credit", "参保人往来（应付；负数为应收）", "owed to a member (below zero: by him)"),
     ChartRow("transferred:<region>", "credit", "转出个人账户资金", "balances that went along with their members"),
     ChartRow("paid_out:<region>", "credit", "退付个人账户资金", "balances paid out to members"),
     ChartRow("heirs:<region>", "credit", "继承个人账户资金", "balances paid to heirs and beneficiaries"),
     ChartRow("closed_accounts:<region>", "credit", "已销户待处理款项", "given back to closed accounts: see the work list"),
     ChartRow("payable:<institution>", "credit", "应付医药机构", "owed to an institution"),
-    ChartRow("bank:<region>", "credit", "已付医药机构", "paid out to institutions"),
+    ChartRow("bank:<region>", "credit", "银行已付（医药机构、参保人）", "paid out to institutions and members"),
     ChartRow("retention:<region>:<institution>", "credit", "年度考核金", "kept for the year's assessment"),
     ChartRow("adjustment:<region>", "debit", "总额控制差额", "what the budget adds to the cost, or leaves unpaid of it"),
     ChartRow("due_to:<insured>:<care>", "credit", "应付就医地（参保地账）", "owed by the place of insurance"),
     ChartRow("due_from:<care>:<insured>", "debit", "应收参保地（就医地账）", "owed to the place of care"),
 )
+
+
+Side = tuple[str, int]  # an account, or whose; fen
 
 
 class EntryRow(NamedTuple):
@@ -70,7 +76,37 @@ ENTRIES = (
         "异地就医：参保地应付就医地，就医地应付医药机构",
         "care elsewhere: the place of insurance owes the place of care, which owes the institution",
     ),
-    EntryRow("reversal", ("credit -> debit of each",), "撤销：原分录反向", "the same transfers, turned round"),
+    EntryRow(
+        "claim, reimbursed by hand",
+        ("fund:<region>:* -> member:<region>:<member>", "personal:* -> member:<region>:<member>"),
+        "手工报销：费用已由参保人垫付，基金、个人账户应付参保人，异地亦同",
+        "the person paid the institution, so funds and accounts owe the person, wherever it was",
+    ),
+    EntryRow(
+        "claim, a further revision",
+        (
+            "fund:<region>:* -> member:<region>:<member>, personal:* or another fund:<region>:*",
+            "member:<region>:<member> -> fund:<region>:*",
+        ),
+        "重新核算：只记差额；多付的还给出钱人（先现金，后家庭账户、本人账户），少付的由参保人退还；医药机构不受影响",
+        "worked out again: the difference alone, between funds and person; the institution had its money",
+    ),
+    EntryRow(
+        "settling",
+        (
+            "member:<region>:<member> -> bank:<region>, or back",
+            "closed_accounts:<region> -> paid_out:<region>, heirs:<region> or transferred:<region>",
+            "bank:<region> -> recoverable:<member>",
+        ),
+        "往来与待处理款项结清",
+        "what is owed to or by a member, and what is on the work list, is settled",
+    ),
+    EntryRow(
+        "reversal",
+        ("credit -> debit of each", "payable:<institution> and member:<region>:<member> -> funds and accounts, after revisions"),
+        "撤销：原分录反向；经重新核算的，按最后结果退回",
+        "the same transfers, turned round; after a revision, as it stood last",
+    ),
     EntryRow(
         "payment",
         (
@@ -147,6 +183,66 @@ def settlement(place: Place, funds: Sequence[int], accounts: Sequence[tuple[str,
     if remote and postings:
         total = sum(posting.amount for posting in postings)
         postings.append(Posting(f"due_from:{care}:{insured}", payable, total))
+    return tuple(postings)
+
+
+def member(region: str, member_id: str) -> str:
+    """What a region owes a member outside his account; below zero, what he owes it."""
+    return f"member:{region}:{member_id}"
+
+
+def reimbursement(region: str, member_id: str, funds: Sequence[int], accounts: Sequence[Side]) -> tuple[Posting, ...]:
+    """The postings of a claim that the person paid first: funds and accounts owe it to him."""
+    paying = [(f"fund:{region}:{fund}", amount) for fund, amount in zip(FUNDS, funds, strict=True)]
+    paying += [(personal(who), amount) for who, amount in accounts]
+    return transfers(paying, [(member(region, member_id), sum(amount for _, amount in paying))])
+
+
+def revision(region: str, change: Sums, member_id: str, payer: str) -> tuple[Posting, ...]:
+    """The postings of a claim's further revision: who pays more gives to who pays less. None where money stays as it is."""
+    parts = [(f"fund:{region}:{fund}", more) for fund, more in zip(FUNDS, change.funds, strict=True)]
+    parts += [(member(region, member_id), change.cash)]
+    parts += [(personal(payer), change.family_account), (personal(member_id), change.account)]
+    return transfers([(who, more) for who, more in parts if more > 0], [(who, -more) for who, more in parts if more < 0])
+
+
+def taking_back(place: Place, owed: Sums, stands: Sums, member_id: str, paid: Sequence[Side]) -> tuple[Posting, ...]:
+    """The postings of the reversal of a claim that stands as ``stands``, and of which the institution was ``owed`` its first.
+
+    ``paid``: the accounts that get back what they gave. What revisions gave the person, or had from him, is turned round.
+    """
+    insured, care, institution_id = place
+    payable = f"payable:{institution_id}"
+    first = owed.fund_total + owed.account + owed.family_account
+    refunded = owed.cash - stands.cash
+    giving = [(f"due_to:{insured}:{care}" if place.remote else payable, first), (member(insured, member_id), refunded)]
+    getting = [(f"fund:{insured}:{fund}", amount) for fund, amount in zip(FUNDS, stands.funds, strict=True)]
+    getting += [(personal(who), amount) for who, amount in paid]
+    getting += [(member(insured, member_id), -refunded)]
+    postings = transfers(giving, getting)
+    return (*postings, Posting(payable, f"due_from:{care}:{insured}", first)) if place.remote and first else postings
+
+
+def transfers(giving: Sequence[Side], getting: Sequence[Side]) -> tuple[Posting, ...]:
+    """Postings from those who give (debited) to those who get (credited), in order; both come to the same. Fen, > 0 each.
+
+    Raises ValueError where the two sides differ.
+    """
+    givers = [(who, amount) for who, amount in giving if amount > 0]
+    postings = []
+    for getter, amount in getting:
+        left = amount
+        while left > 0:
+            if not givers:
+                raise ValueError("more is got than is given")
+            giver, has = givers.pop(0)
+            part = min(left, has)
+            postings.append(Posting(giver, getter, part))
+            left -= part
+            if has > part:
+                givers.insert(0, (giver, has - part))
+    if givers:
+        raise ValueError("more is given than is got")
     return tuple(postings)
 
 

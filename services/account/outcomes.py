@@ -19,8 +19,9 @@ def outcome_bytes(
     sums: Sums = NOTHING,
     balance: int | None = None,
     place: Place | None = None,
+    payee: str = "",
 ) -> bytes:
-    """The outcome of a claim, reversal or account use.
+    """The outcome of a claim, reversal or account use. ``payee``: who gets what funds and accounts pay, "" the institution.
 
     ``balance`` (fen, of the member's account after it) and ``place`` are None where nothing is booked. Without a
     clock (``settled_at`` is None: a replay) the instants are left out.
@@ -59,6 +60,7 @@ def outcome_bytes(
             stale=msgspec.UNSET if decision.stale is None else _told(decision.stale),
             insured_region=(place.insured or None) if place else None,
             care_region=(place.care or None) if place else None,
+            payee=payee or msgspec.UNSET,
             event_id=event.event_id,
             accepted_at=event.accepted_at if settled_at else msgspec.UNSET,
             settled_at=settled_at or msgspec.UNSET,

@@ -26,14 +26,23 @@ class Rule(NamedTuple):
     benefits: Sequence[str] | None
 
 
-# A reversal belongs to the month of what it takes back. Money of personal accounts, of other regions' members, and what is
-# outside the budget (other benefits, institutions that are not designated: there only emergencies are paid) is ``other``.
+# A reversal belongs to the month of what it takes back, and takes back what the institution had: the first outcome's. What
+# revisions change is between the funds and the person, and so is a reimbursement by hand (``payee``). Money of personal
+# accounts, of other regions' members, and what is outside the budget (other benefits, institutions that are not designated:
+# there only emergencies are paid) is ``other``.
 _COST = """
     select o.institution_id, o.claim_no, o.kind, o.revision, o.part, d.month, d.designated, o.insured_region,
         coalesce(nullif(o.care_region, ''), o.insured_region) as region,
-        o.fund_total + o.account + o.family_account as amount,
-        case when $2::text[] is null then o.fund_total when d.benefit = any($2) then o.pooled else 0 end as fund
+        f.sign * (f.fund_total + f.account + f.family_account) as amount, o.payee,
+        f.sign * case when $2::text[] is null then f.fund_total when d.benefit = any($2) then f.pooled else 0 end as fund,
+        case when $2::text[] is null then o.fund_total when d.benefit = any($2) then o.pooled else 0 end as spent
     from account.outcome o
+    cross join lateral (
+        select case o.kind when 'reversal' then -1 else 1 end as sign, f.fund_total, f.pooled, f.account, f.family_account
+        from account.outcome f where (f.institution_id, f.claim_no) = (o.institution_id, o.claim_no) and case o.kind
+            when 'reversal' then f.kind in ('claim', 'account_use') and f.revision = 0
+            else (f.kind, f.revision) = (o.kind, o.revision) end
+    ) as f
     cross join lateral (
         select to_char(coalesce(c.visited_on, (e.event->'use'->>'used_on')::date), 'YYYY-MM') as month,
             coalesce(nullif(e.event->'verdict'->>'benefit', ''), e.event->'claim'->>'benefit', '') as benefit,
@@ -47,7 +56,7 @@ _COST = """
 _OPEN = f"""
     select c.institution_id, c.claim_no, c.kind, c.revision, c.part, c.month, s.share, s.amount
     from (select *, case when insured_region = region and ($2::text[] is null or designated) then fund else 0 end as own
-          from ({_COST}) as cost where region = $1) as c
+          from ({_COST}) as cost where region = $1 and payee = '') as c
     cross join lateral (values ('fund', c.own), ('other', c.amount - c.own)) as s (share, amount)
     where s.amount <> 0 and not exists (
         select from account.payment_item i where i.institution_id = c.institution_id and i.claim_no = c.claim_no
@@ -116,7 +125,7 @@ async def take(tx: Tx, rule: Rule, month: str) -> list[Owed]:
 async def elsewhere(tx: Tx, rule: Rule, year: int) -> int:
     """What was booked for the year's remote, emergency and rescue care of the region's own members."""
     booked = await tx.fetchval(
-        f"select coalesce(sum(fund), 0)::bigint from ({_COST}) as cost"  # noqa: S608
+        f"select coalesce(sum(spent), 0)::bigint from ({_COST}) as cost"  # noqa: S608
         " where insured_region = $1 and (region <> $1 or not designated) and left(month, 4) = $3",
         rule.region,
         rule.benefits,
@@ -178,7 +187,7 @@ async def book_release(tx: Tx, region: str, year: int, made: Sequence[Released],
 async def costs(tx: Tx, rule: Rule, year: int) -> dict[str, int]:
     """What the region's funds incurred at its institutions, by month of the year, paid or not."""
     rows = await tx.fetch(
-        f"select month, sum(fund)::bigint from ({_COST}) as cost where insured_region = $1 and region = $1"  # noqa: S608
+        f"select month, sum(fund)::bigint from ({_COST}) as cost where insured_region = $1 and region = $1 and payee = ''"  # noqa: S608
         " and ($2::text[] is null or designated) and left(month, 4) = $3 group by month",
         rule.region,
         rule.benefits,

@@ -12,6 +12,7 @@ from services.account.journals import Place
 from services.account.late import redirected
 from services.account.ledger import Journal, mirrored
 from services.account.outcomes import outcome_bytes
+from services.account.revision import last_journal, revise
 from services.account.sums import Sums
 from services.account.use import Permission
 from services.account.worklist import NO_TODO
@@ -38,6 +39,8 @@ def settle(event: Event, facts: Facts, may_pay: UseRule) -> Settlement | None:
         settlement = _reverse(event, facts)
     elif event.kind == "account_use":
         settlement = _settle_use(event, facts, may_pay)
+    elif event.revision:
+        settlement = revise(event, facts)
     else:
         settlement = _settle_claim(event, facts)
     if settlement is not None:
@@ -52,7 +55,8 @@ class _Booking(NamedTuple):
     payer: str
     place: Place
     reasons: tuple[Reason, ...]
-    reverses: Answer | None = None
+    reverses: tuple[Answer, ...] = ()  # the claim's outcomes, the first and its further revisions
+    payee: str = ""
 
 
 def _settle_claim(event: Event, facts: Facts) -> Settlement:
@@ -73,7 +77,8 @@ def _settle_claim(event: Event, facts: Facts) -> Settlement:
     share = sums.pay(decision.total - decision.fund_total, own, family)
     place = Place(verdict.region, verdict.care_region, event.institution_id)
     why = _claim_reasons(claim, verdict, decision)
-    return _book(event, facts, decision, _Booking(sums.of_claim(decision, share), payer or "", place, why))
+    payee = journals.MEMBER if claim.channel == "manual" else ""  # he paid the institution, and asks for it back
+    return _book(event, facts, decision, _Booking(sums.of_claim(decision, share), payer or "", place, why, payee=payee))
 
 
 def _claim_reasons(claim: Claim, verdict: Verdict, decision: Decision) -> tuple[Reason, ...]:
@@ -118,19 +123,20 @@ def _reverse(event: Event, facts: Facts) -> Settlement:
     decision = event.decision
     if decision is None:
         raise ValueError("a reversal comes with its decision")
-    original = next((facts.answers[key] for key in keys_reversible(event) if key in facts.answers), None)
-    if original is None:
-        raise LookupError("there is no outcome to reverse")
+    settled = tuple(facts.answers[key] for key in keys_reversible(event) if key in facts.answers)
+    if len(settled) != event.revised + 1:
+        raise LookupError("there is no outcome to reverse, or a revision of it is missing")
+    original = settled[0]
     if decision.outcome == "rejected":  # a later claim stands: this one stays as it is
         return _reject(event, facts, decision)
     if original.outcome == "rejected":  # perhaps by account alone, so that adjudication does not know
         first = decode(original.value)
         decision = Decision(outcome="reversed", reasons=first.reasons, policy=first.policy, articles=first.articles)
-    amounts = original.sums.negated()
+    amounts = sums.together([one.sums for one in settled]).negated()
     if (decision.total, decision.fund_total) != (amounts.total, amounts.fund_total):
         raise ValueError("adjudication takes back other amounts than were settled")
     place = Place(original.insured_region, original.care_region, event.institution_id)
-    booking = _Booking(amounts, original.family_payer, place, decision.reasons, reverses=original)
+    booking = _Booking(amounts, original.family_payer, place, decision.reasons, reverses=settled, payee=original.payee)
     return _book(event, facts, decision, booking)
 
 
@@ -157,21 +163,23 @@ def _reject(event: Event, facts: Facts, decision: Decision) -> Settlement:
 
 def _book(event: Event, facts: Facts, decision: Decision, booking: _Booking) -> Settlement:
     """Moves the money in the facts, and states journal and outcome."""
-    amounts, payer, place, reasons, reverses = booking
+    amounts, payer, place, reasons, reverses, payee = booking
     accounts = ((event.member_id, amounts.account), (payer, amounts.family_account))
     moves = tuple((member_id, -amount) for member_id, amount in accounts if amount)
     journal, todo = _journal(event, facts, place, booking, moves), NO_TODO
-    if reverses is not None and journal is not None and facts.closed:
+    if reverses and journal is not None and facts.closed:
         journal, todo = redirected(journal, facts.closed, place.insured)
         moves = tuple(one for one in moves if one[0] not in facts.closed)
     for member_id, amount in moves:
         facts.balances[member_id] = facts.balances.get(member_id, 0) + amount
     balance = facts.balances.get(event.member_id, 0)
-    value = outcome_bytes(event, decision, sums=amounts, reasons=reasons, balance=balance, place=place, settled_at=facts.stamped)
+    value = outcome_bytes(
+        event, decision, sums=amounts, reasons=reasons, balance=balance, place=place, settled_at=facts.stamped, payee=payee
+    )
     answer = Answer(
         key=key_of(event),
         member_id=event.member_id,
-        outcome="settled" if reverses is None else "reversed",
+        outcome="reversed" if reverses else "settled",
         target=SETTLED,
         value=value,
         sums=amounts,
@@ -180,17 +188,22 @@ def _book(event: Event, facts: Facts, decision: Decision, booking: _Booking) -> 
         care_region=place.care,
         settled_at=facts.now,
         journal_id=journal.journal_id if journal else None,
+        payee=payee,
     )
     return Settlement(answer, part_of(event.member_id), journal, moves, todo)
 
 
 def _journal(event: Event, facts: Facts, place: Place, booking: _Booking, moves: tuple[tuple[str, int], ...]) -> Journal | None:
-    reverses = booking.reverses
-    settled = booking.amounts if reverses is None else reverses.sums
-    paid = [(member_id, abs(amount)) for member_id, amount in moves]
-    postings = journals.settlement(place, settled.funds, paid)
-    if reverses is not None:
-        postings = mirrored(postings)
+    reverses, member_id = booking.reverses, event.member_id
+    paid = [(whose, abs(amount)) for whose, amount in moves]
+    stands = booking.amounts.negated() if reverses else booking.amounts
+    if booking.payee == journals.MEMBER:
+        postings = journals.reimbursement(place.insured, member_id, stands.funds, paid)
+        postings = mirrored(postings) if reverses else postings
+    elif reverses:
+        postings = journals.taking_back(place, reverses[0].sums, stands, member_id, paid)
+    else:
+        postings = journals.settlement(place, stands.funds, paid)
     if not postings:
         return None
     return Journal(
@@ -201,5 +214,5 @@ def _journal(event: Event, facts: Facts, place: Place, booking: _Booking, moves:
         revision=event.revision,
         part=part_of(event.member_id),
         postings=postings,
-        corrects=reverses.journal_id if reverses else None,
+        corrects=last_journal(reverses),
     )

@@ -16,18 +16,21 @@ REASONS: Final = {
     "credit": ("个人账户划入（登记）", "a credit of the register"),
     "crediting": ("个人账户按月计入", "a month's credit, or its true-up"),
     "closing": ("个人账户销户", "an account closed"),
+    "settling": ("与参保人结清", "settled with a member"),
     "payment": ("支付医药机构", "an institution paid"),
     "release": ("年度考核金清算", "the year's retention released"),
 }
 
 _DAY = "((j.booked_at at time zone 'utc') + interval '8 hours')::date"
+# Personal accounts and those of members have indexes of their own (0005_account.sql): ``like`` tells the planner of which.
+_INDEXED = ("personal:", "member:")
 _SIDES = f"""
     select p.journal_id, p.line, p.amount, p.credit as other, 'debit' as side,
         {_DAY} as day, j.kind, j.issuer, j.number, j.corrects
-    from account.posting p join account.journal j using (journal_id) where p.debit = $1
+    from account.posting p join account.journal j using (journal_id) where p.debit = $1 {{of_debit}}
     union all
     select p.journal_id, p.line, p.amount, p.debit, 'credit', {_DAY}, j.kind, j.issuer, j.number, j.corrects
-    from account.posting p join account.journal j using (journal_id) where p.credit = $1
+    from account.posting p join account.journal j using (journal_id) where p.credit = $1 {{of_credit}}
 """  # noqa: S608 - put together from this module's own text
 
 
@@ -71,14 +74,17 @@ async def statement(tx: Tx, account: str, first: date | None, last: date | None)
     row = chart_row(account)
     if first is not None and last is not None and last < first:
         raise Stop(f"the statement would end on {last}, before it begins on {first}")
+    kind = next((prefix for prefix in _INDEXED if account.startswith(prefix)), "")
+    likes = {side: f"and p.{side} like '{kind}%'" if kind else "" for side in ("debit", "credit")}
+    sides = _SIDES.format(of_debit=likes["debit"], of_credit=likes["credit"])
     grows = f"case side when '{row.side}' then amount else -amount end"
     opening = await tx.fetchval(
-        f"select coalesce(sum({grows}), 0)::bigint from ({_SIDES}) as s where day < $2",  # noqa: S608
+        f"select coalesce(sum({grows}), 0)::bigint from ({sides}) as s where day < $2",  # noqa: S608
         account,
         first or date.min,
     )
     found = await tx.fetch(
-        f"select journal_id, line, day, kind, issuer, number, corrects, other, {grows} as amount from ({_SIDES}) as s"  # noqa: S608
+        f"select journal_id, line, day, kind, issuer, number, corrects, other, {grows} as amount from ({sides}) as s"  # noqa: S608
         " where day between $2 and $3 order by journal_id, line",
         account,
         first or date.min,
@@ -118,7 +124,7 @@ async def overview(tx: Tx, region: str, first: date | None, last: date | None) -
         where account ~ $1 and day <= $3
         group by account order by account collate "C"
         """,  # noqa: S608
-        f"^(?!personal:|payable:|recoverable:)[a-z_]+:{region}(:|$)",
+        f"^(?!personal:|payable:|recoverable:|member:)[a-z_]+:{region}(:|$)",
         first or date.min,
         last or date.max,
     )

@@ -49,7 +49,7 @@ class AccountStep:
         """Earlier answers, then the accounts: locked where money may move, only read where they are shown."""
         answers = await self._store.answers(tx, keys_wanted(events))
         moving, shown = accounts_wanted(events, answers)
-        takes_back = any(event.kind == "reversal" for event in events)
+        takes_back = any(event.kind == "reversal" or event.revision for event in events)
         return Facts(
             now=self._clock() if self._clock else None,
             answers=answers,

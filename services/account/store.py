@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from services.account.answer import Answer, Key, Settlement
 from services.account.credits import Credited, CreditKey
 from services.account.ledger import Journal
-from services.account.sums import Sums
+from services.account.sums import Change, Sums
 from shared.errors import Stop
 from shared.identity import part_of
 from shared.register import AccountCredit
@@ -48,7 +48,7 @@ class Store(Protocol):
 _AMOUNTS = Sums.__struct_fields__
 _OUTCOME = (
     *("institution_id", "claim_no", "kind", "revision", "member_id", "outcome", "target", "value"),
-    *("family_payer", "insured_region", "care_region", "settled_at", "journal_id"),
+    *("family_payer", "insured_region", "care_region", "settled_at", "journal_id", "payee"),
     *_AMOUNTS,
 )
 _FILED = ("part", "source_topic", "source_partition", "seq", "key")
@@ -159,8 +159,9 @@ class PostgresStore:
 
 
 def _answer(row: Sequence[Any]) -> Answer:
-    key, (member_id, outcome, target, value, *rest) = tuple(row[:4]), row[4:13]
-    amounts = Sums(**dict(zip(_AMOUNTS, row[13:], strict=True)))
+    key, (member_id, outcome, target, value, *rest) = tuple(row[:4]), row[4:14]
+    kind: type[Sums] = Change if key[2] == "claim" and key[3] else Sums
+    amounts = kind(**dict(zip(_AMOUNTS, row[14:], strict=True)))
     return Answer(key, member_id, outcome, target, value, amounts, *rest)
 
 
@@ -177,6 +178,7 @@ def _outcome_row(filed: Filed[Settlement]) -> tuple[object, ...]:
         answer.care_region,
         answer.settled_at,
         answer.journal_id,
+        answer.payee,
         *(getattr(answer.sums, name) for name in _AMOUNTS),
         filed.decision.part,
         filed.topic,

@@ -1,10 +1,13 @@
 """The amounts of an outcome (fen), which must add up: contract.md, section 2, identities."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import msgspec
 
 from shared.events import Decision
+from shared.money import signed_fen
+from shared.outcome import Outcome
 
 
 class Sums(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,8 +33,13 @@ class Sums(msgspec.Struct, frozen=True, kw_only=True):
         payers = (*self.funds, self.account, self.family_account, self.cash)
         if sum(parts) != self.total or sum(payers) != self.total:
             raise ValueError(f"the amounts do not add up: {self}")
-        if (min(parts) < 0 or min(payers) < 0) and (max(parts) > 0 or max(payers) > 0):
+        if (min(parts) < 0 or min(payers) < 0) and (max(parts) > 0 or max(payers) > 0) and not self.mixed:
             raise ValueError(f"some amounts are positive and some negative: {self}")
+
+    @property
+    def mixed(self) -> bool:
+        """Whether some may be positive and some negative."""
+        return False
 
     @property
     def funds(self) -> tuple[int, int, int, int]:
@@ -48,7 +56,28 @@ class Sums(msgspec.Struct, frozen=True, kw_only=True):
         return Sums(**{name: -getattr(self, name) for name in self.__struct_fields__})
 
 
+class Change(Sums, frozen=True, kw_only=True):
+    """By how much each amount of a claim differs from what stood before: of the total nothing, so some are below zero."""
+
+    @property
+    def mixed(self) -> bool:
+        """A difference has both signs."""
+        return True
+
+
 NOTHING = Sums()
+
+
+def told(outcome: Outcome) -> Sums:
+    """The amounts that an outcome states. Raises ValueError."""
+    kind = Change if outcome.kind == "claim" and outcome.revision else Sums
+    return kind(**{name: signed_fen(getattr(outcome, name)) for name in Sums.__struct_fields__})
+
+
+def together(revisions: Iterable[Sums]) -> Sums:
+    """A claim's amounts as they stand: the first, and every difference since. Raises ValueError."""
+    rows = list(revisions)
+    return Sums(**{name: sum(getattr(row, name) for row in rows) for name in Sums.__struct_fields__})
 
 
 class Share(NamedTuple):
@@ -89,6 +118,17 @@ def of_claim(decision: Decision, share: Share) -> Sums:
         family_account=share.family_account,
         cash=share.cash,
     )
+
+
+def change(stands: Sums, decision: Decision, share: Share) -> Change:
+    """What a new decision changes of the amounts that stand. Raises ValueError."""
+    now = of_claim(decision, share)
+    return Change(**{name: getattr(now, name) - getattr(stands, name) for name in Sums.__struct_fields__})
+
+
+def funds_of(decision: Decision) -> tuple[int, int, int, int]:
+    """What each fund pays by a decision, in the order of ``journals.FUNDS``."""
+    return (decision.pooled, decision.large_expense, decision.civil_servant, decision.veterans)
 
 
 def of_purchase(amount: int, share: Share) -> Sums:

@@ -22,6 +22,7 @@ class MemoryStore:
         self._counters: dict[CounterKey, Counter] = {}
         self._standing: dict[ClaimKey, tuple[str, str]] = {}
         self._packs: dict[str, bytes] = {}
+        self._past: list[tuple[str, str, bytes]] | None = [] if events is None else None  # a replay never looks back
 
     async def known(
         self, tx: Tx, inbox: Sequence[InboxKey], originals: Sequence[ClaimKey]
@@ -32,11 +33,17 @@ class MemoryStore:
         found: dict[ClaimKey, bytes] = {}
         for institution_id, claim_no in originals:
             for kind in ("claim", "account_use"):
-                key = (institution_id, claim_no, kind, 0)
-                value = events.get(key)
-                if value is not None:
+                revision = 0
+                while (value := events.get((institution_id, claim_no, kind, revision))) is not None:
                     found[institution_id, claim_no] = value
+                    revision += 1
         return {key for key in inbox if key in events}, found
+
+    async def history(self, tx: Tx, members: Sequence[str]) -> list[tuple[str, bytes]]:
+        """See ``Store``."""
+        del tx
+        assert self._past is not None, "this store was made for a replay"
+        return [(who, value) for who, kind, value in self._past if who in members and kind in {"claim", "reversal"}]
 
     async def counters(self, tx: Tx, keys: Iterable[CounterKey]) -> dict[CounterKey, Counter]:
         """See ``Store``."""
@@ -56,7 +63,10 @@ class MemoryStore:
             self._shelf(key)[key] = counter
         for item in filed:
             event, decision = item.decision.event, item.decision.event.decision
-            self._events[event.inbox_key] = b"" if event.kind == "question" else encode(event)
+            value = b"" if event.kind == "question" else encode(event)
+            self._events[event.inbox_key] = value
+            if self._past is not None:
+                self._past.append((event.member_id, event.kind, value))
             claim = (event.institution_id, event.claim_no)
             if decision is not None and decision.outcome == "reversed":
                 self._standing.pop(claim, None)

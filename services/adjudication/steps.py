@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from services.adjudication import engine
+from services.adjudication import engine, year
 from services.adjudication.counters import CounterKey, Counters
 from services.adjudication.decision import rejected, reversed_
 from services.adjudication.store import ClaimKey, InboxKey, Ruling, Store
+from shared.claim import Claim
 from shared.errors import Unreadable
-from shared.events import ADJUDICATED, ELIGIBLE, Decision, Event, decode, encode
+from shared.events import ADJUDICATED, ELIGIBLE, Decision, Event, Verdict, decode, encode
 from shared.identity import claim_key, part_of
 from shared.policy import Policies, Version
 from shared.reasons import reason
@@ -25,6 +26,7 @@ class Facts:
     counters: Counters
     originals: dict[ClaimKey, Event] = field(default_factory=dict)  # decided claims that are, or may be, reversed
     standing: dict[tuple[str, str], list[ClaimKey]] = field(default_factory=dict)  # (member, period), oldest first
+    histories: dict[str, list[Event]] = field(default_factory=dict)  # of members with a year to be worked out again
 
 
 class AdjudicationStep:
@@ -65,31 +67,51 @@ class AdjudicationStep:
         for original in originals.values():
             if original.claim is not None and original.decision is not None:
                 keys += engine.reversal_keys(original.claim, original.decision)
-        facts = Facts(known, Counters(await self._store.counters(tx, keys)), originals)
+        histories = await self._histories(tx, events, known, keys)
+        facts = Facts(known, Counters(await self._store.counters(tx, keys)), originals, histories=histories)
         if self._latest_first and reversals:
             members = sorted({event.member_id for event in reversals})
             for member, period, claim in await self._store.standing(tx, members):
                 facts.standing.setdefault((member, period), []).append(claim)
         return facts
 
-    def decide(self, event: Event, facts: Facts) -> Ruling | None:
+    async def _histories(
+        self, tx: Tx, events: Sequence[Event], known: set[InboxKey], keys: list[CounterKey]
+    ) -> dict[str, list[Event]]:
+        """All that was decided for members whose year is to be worked out again; their accumulators are added to ``keys``."""
+        commands = [event for event in events if event.rework is not None and event.inbox_key not in known]
+        histories: dict[str, list[Event]] = {event.member_id: [] for event in commands}
+        if commands:
+            for member_id, value in await self._store.history(tx, sorted(histories)):
+                histories[member_id].append(decode(value))
+        for command in commands:
+            assert command.rework is not None
+            keys += year.keys(histories[command.member_id], command.rework, self._version_of)
+        return histories
+
+    def decide(self, event: Event, facts: Facts) -> Ruling | list[Ruling] | None:
         """The first event of a key wins; a later one is dropped. Raises ValueError for a reversal without its claim."""
         if event.inbox_key in facts.known:
             return None
         facts.known.add(event.inbox_key)
-        if event.kind == "claim":
-            return self._claim(event, facts)
-        if event.kind == "reversal":
-            return self._reversal(event, facts)
+        if event.kind in {"claim", "reversal"}:
+            ruling = self._claim(event, facts) if event.kind == "claim" else self._reversal(event, facts)
+            if event.member_id in facts.histories:
+                facts.histories[event.member_id].append(ruling.event)
+            return ruling
+        if event.rework is not None:
+            return self._again(event, facts)
         if event.kind == "account_use":
             ruling = Ruling(msgspec.structs.replace(event, decision=_account_use(event)))
             facts.originals[_claim(event)] = ruling.event
             return ruling
         return Ruling(event)  # a question: passes on, behind what it asks about
 
-    def announce(self, decision: Ruling) -> Message:
-        """The event with its decision, to the member's partition."""
+    def announce(self, decision: Ruling) -> Message | None:
+        """The event with its decision, to the member's partition. A command ends here: its revisions are announced."""
         event = decision.event
+        if event.rework is not None:
+            return None
         return Message(ADJUDICATED, part_of(event.member_id), event.member_id.encode(), encode(event))
 
     async def record(self, tx: Tx, filed: Sequence[Filed[Ruling]]) -> None:
@@ -109,6 +131,20 @@ class AdjudicationStep:
             facts.standing.setdefault((event.member_id, decision.period), []).append(_claim(event))
         return Ruling(decided, facts.counters.take_changes(), latest_first)
 
+    def _again(self, command: Event, facts: Facts) -> list[Ruling]:
+        """The command with what it came to, then each claim's next revision."""
+        assert command.rework is not None
+        past = facts.histories[command.member_id]
+        try:
+            revisions, changes = year.work_out(command, past, facts.counters, self._version_of)
+        except year.Unworkable as unworkable:
+            return [Ruling(_answered(command, refused=str(unworkable)))]
+        for event in revisions:
+            facts.originals[_claim(event)] = event
+        past += revisions
+        used = tuple((key.period, key.name, counter.used) for key, counter in changes)
+        return [Ruling(_answered(command, used=used), changes), *map(Ruling, revisions)]
+
     def _reversal(self, event: Event, facts: Facts) -> Ruling:
         original = facts.originals.get(_claim(event))
         if original is None or original.decision is None:
@@ -123,17 +159,25 @@ class AdjudicationStep:
                 return Ruling(msgspec.structs.replace(event, decision=rejected(why)))
             standing.pop()
         decision = engine.reverse(original.claim, original.decision, facts.counters)
-        decided = msgspec.structs.replace(event, claim=original.claim, decision=decision)
+        decided = msgspec.structs.replace(event, claim=original.claim, decision=decision, revised=original.revision)
         return Ruling(decided, facts.counters.take_changes())
 
     def _version(self, event: Event) -> Version | None:
         assert event.claim is not None
         assert event.verdict is not None
-        return self._policies.on(event.verdict.region, event.claim.visited_on)
+        return self._version_of(event.verdict, event.claim)
+
+    def _version_of(self, verdict: Verdict, claim: Claim) -> Version | None:
+        return self._policies.on(verdict.region, claim.visited_on)
 
 
 def _claim(event: Event) -> ClaimKey:
     return event.institution_id, event.claim_no
+
+
+def _answered(command: Event, *, used: tuple[tuple[str, str, int], ...] = (), refused: str = "") -> Event:
+    assert command.rework is not None
+    return msgspec.structs.replace(command, rework=msgspec.structs.replace(command.rework, used=used, refused=refused))
 
 
 def _latest_first(version: Version) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 from services.adjudication.counters import Counter, CounterKey
 from services.adjudication.engine import reversal_keys
-from shared.events import Decision, Event, decode
+from shared.events import Decision, Event, decode, encode
 from shared.identity import part_of
 from shared.policy import Version
 from shared.runtime.step import Filed, Tx
@@ -31,7 +31,11 @@ class Store(Protocol):
     async def known(
         self, tx: Tx, inbox: Sequence[InboxKey], originals: Sequence[ClaimKey]
     ) -> tuple[set[InboxKey], dict[ClaimKey, bytes]]:
-        """Which inbox keys are there already; and of the claims named, the stored event."""
+        """Which inbox keys are there already; and of the claims named, the stored event, of its latest revision."""
+        ...
+
+    async def history(self, tx: Tx, members: Sequence[str]) -> list[tuple[str, bytes]]:
+        """(member, stored event) of every decision on their claims and reversals, oldest first."""
         ...
 
     async def counters(self, tx: Tx, keys: Iterable[CounterKey]) -> dict[CounterKey, Counter]:
@@ -61,11 +65,12 @@ def counters_of(filed: Sequence[Filed[Ruling]]) -> dict[CounterKey, Counter]:
 
 
 def touched(value: bytes) -> tuple[CounterKey, ...]:
-    """The accumulators that a stored event's decision rested on or moved."""
+    """The accumulators that a stored event's decision (and the one it replaces) rested on or moved."""
     event = decode(value)
     if event.claim is None or event.decision is None:
         return ()
-    return reversal_keys(event.claim, event.decision)
+    before = () if event.replaces is None else reversal_keys(event.claim, event.replaces)
+    return (*before, *reversal_keys(event.claim, event.decision))
 
 
 class PostgresStore:
@@ -81,6 +86,10 @@ class PostgresStore:
             return found, {}
         rows = await tx.fetch(_ORIGINALS, *_columns(originals, 2))
         return found, {(row[0], row[1]): row[2] for row in rows}
+
+    async def history(self, tx: Tx, members: Sequence[str]) -> list[tuple[str, bytes]]:
+        """See ``Store``."""
+        return [(row[0], row[1]) for row in await tx.fetch(_HISTORY, list(members))]
 
     async def counters(self, tx: Tx, keys: Iterable[CounterKey]) -> dict[CounterKey, Counter]:
         """See ``Store``."""
@@ -189,8 +198,13 @@ def _row(item: Filed[Ruling]) -> tuple[Any, ...]:
         item.seq,
         None if message is None else message.topic,
         None if message is None else message.key,
-        None if message is None else message.value,
+        stored(item),
     )
+
+
+def stored(item: Filed[Ruling]) -> bytes:
+    """The event as it is kept: as it was announced, or, where nobody is told (a command), as it is."""
+    return encode(item.decision.event) if item.message is None else item.message.value
 
 
 def _columns(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
@@ -207,7 +221,12 @@ _ORIGINALS = """
 select institution_id, claim_no, value
   from unnest($1::text[], $2::text[]) as q (institution_id, claim_no)
   join adjudication.decision using (institution_id, claim_no)
- where kind in ('claim', 'account_use') and revision = 0
+ where kind in ('claim', 'account_use')
+ order by revision
+"""
+_HISTORY = """
+select member_id, value from adjudication.decision
+ where member_id = any($1::text[]) and kind in ('claim', 'reversal') order by ordinal
 """
 _ZEROES = """
 insert into adjudication.counter (member_id, period, name, part, used, version)

@@ -13,9 +13,11 @@ from rich.table import Table
 from services.crossregion.routing import Obligation
 from services.crossregion.store import PostgresStore
 from services.crossregion.windows import Window, announcement, shown
+from shared.calendar import stamp
 from shared.errors import Retry, ServerMissing, UsageError
 from shared.events import WINDOWS
 from shared.money import yuan
+from shared.runtime.command import log_command, stated
 from shared.runtime.database import Database, reach, reader
 from shared.runtime.kafka import Producer
 from shared.runtime.relay import Outgoing
@@ -28,9 +30,12 @@ T = TypeVar("T")
 
 
 @app.command("close")
-def close_window(*, as_json: Json = False) -> None:
+def close_window(
+    why: Annotated[str, typer.Option("--reason", help="Why; kept with who and when.")] = "", *, as_json: Json = False
+) -> None:
     """Close the open window, open the next, and announce what each region pays or receives."""
-    _show(_run(_close), (), as_json=as_json)
+    reason = stated(why)
+    _show(_run(lambda settings: _close(settings, reason)), (), as_json=as_json)
 
 
 @app.command()
@@ -45,7 +50,7 @@ def show(
     _show(found, obligations if claims else (), as_json=as_json)
 
 
-async def _close(settings: Settings) -> Window:
+async def _close(settings: Settings, reason: str) -> Window:
     """Closes in one transaction; announces after it, together with whatever an earlier run left unannounced."""
     await reach(settings.postgres)
     store = PostgresStore()
@@ -54,6 +59,9 @@ async def _close(settings: Settings) -> Window:
     try:
         async with database.transaction() as tx:
             closed = await store.close(tx, datetime.now(UTC))
+            nets = {net.region: yuan(net.net) for net in closed.nets}
+            after = {"window": closed.window_id, "closed_at": stamp(closed.closed_at or datetime.now(UTC)), "nets": nets}
+            await log_command(tx, "clearing close", reason, {"window": closed.window_id, "state": "open"}, after)
         async with database.transaction() as tx:
             due = await store.unannounced(tx)
             windows = [await store.window(tx, window_id) for window_id in due]

@@ -22,9 +22,9 @@ class MemoryStore:
         self._windows: dict[int, Window] = {}
         self._unannounced: list[int] = []
 
-    async def known(self, _tx: Tx, keys: Collection[Key]) -> set[Key]:
-        """Which of these obligations are filed."""
-        return {key for key in keys if key in self._obligations}
+    async def known(self, _tx: Tx, keys: Collection[Key]) -> dict[Key, int]:
+        """Which of these obligations are filed, and of how many fen."""
+        return {key: self._obligations[key].amount for key in keys if key in self._obligations}
 
     async def open_window(self, _tx: Tx) -> int:
         """The open window, opened if none is."""

@@ -4,12 +4,13 @@ The place of care pays its institution and is owed by the place of insurance: th
 Cash never crosses a border.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
 
 from shared.identity import part_of
-from shared.money import fen
+from shared.money import signed_fen
 
 Key = tuple[str, str, str, int]  # institution, claim number (or use number), kind, revision
 
@@ -28,6 +29,7 @@ class Settled(msgspec.Struct, frozen=True):
     use_no: str = ""
     insured_region: str | None = None
     care_region: str | None = None
+    payee: str = ""  # member: the region of insurance settles with its own member
 
     @property
     def number(self) -> str:
@@ -41,8 +43,16 @@ class Settled(msgspec.Struct, frozen=True):
 
     @property
     def remote(self) -> bool:
-        """Care in another region than the insured one."""
-        return bool(self.insured_region and self.care_region) and self.insured_region != self.care_region
+        """Care in another region than the insured one, whose institution the place of care pays."""
+        apart = bool(self.insured_region and self.care_region) and self.insured_region != self.care_region
+        return apart and not self.payee
+
+    @property
+    def taken_back(self) -> tuple[Key, ...]:
+        """Of a reversal: the obligations it may take back. What later revisions changed never crossed a border."""
+        if self.kind != "reversal":
+            return ()
+        return tuple((self.institution_id, self.number, kind, 0) for kind in ("claim", "account_use"))
 
 
 class Obligation(NamedTuple):
@@ -56,8 +66,8 @@ class Obligation(NamedTuple):
     part: int  # the member's
 
 
-def obligation(settled: Settled, window_id: int) -> Obligation | None:
-    """What an outcome makes one region owe another; None when nothing crosses a border.
+def obligation(settled: Settled, window_id: int, filed: Mapping[Key, int]) -> Obligation | None:
+    """What an outcome makes one region owe another; None when nothing crosses a border. ``filed``: fen, by obligation.
 
     Raises ValueError for an amount that is none.
     """
@@ -65,11 +75,8 @@ def obligation(settled: Settled, window_id: int) -> Obligation | None:
     if debtor is None or creditor is None or not settled.remote:
         return None
     amount = signed_fen(settled.fund_total) + signed_fen(settled.account) + signed_fen(settled.family_account)
+    if settled.kind == "reversal":
+        amount = -sum(filed.get(key, 0) for key in settled.taken_back)
     if not amount:
         return None
     return Obligation(settled.key, debtor, creditor, amount, window_id, part_of(settled.member_id))
-
-
-def signed_fen(text: str) -> int:
-    """An amount of an outcome, whose reversals are negative, in fen. Raises ValueError."""
-    return -fen(text[1:]) if text.startswith("-") else fen(text)

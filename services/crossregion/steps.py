@@ -21,7 +21,7 @@ class Facts:
     """What a batch is decided on. ``window_id``: the open window; 0 while nothing of the batch needs one."""
 
     window_id: int
-    filed: set[Key]
+    filed: dict[Key, int]  # fen
 
 
 class CrossregionStep:
@@ -47,18 +47,18 @@ class CrossregionStep:
 
     async def load(self, tx: Tx, events: Sequence[Settled]) -> Facts:
         """The open window and what is filed; nothing at all for a batch that stays at home."""
-        keys = {event.key for event in events if event.remote}
+        keys = {key for event in events if event.remote for key in (event.key, *event.taken_back)}
         if not keys:
-            return Facts(0, set())
+            return Facts(0, {})
         return Facts(await self._store.open_window(tx), await self._store.known(tx, keys))
 
     def decide(self, event: Settled, facts: Facts) -> Obligation | None:
         """None: care at home, or nothing but cash, or filed before."""
         if event.key in facts.filed:
             return None
-        decided = obligation(event, facts.window_id)
+        decided = obligation(event, facts.window_id, facts.filed)
         if decided is not None:
-            facts.filed.add(decided.key)
+            facts.filed[decided.key] = decided.amount
         return decided
 
     def announce(self, decision: Obligation) -> Message:

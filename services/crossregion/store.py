@@ -14,8 +14,8 @@ from shared.runtime.step import Filed, Tx
 class Store(Protocol):
     """What crossregion remembers. ``services.crossregion.memory`` is the same without a server."""
 
-    async def known(self, tx: Tx, keys: Collection[Key]) -> set[Key]:
-        """Which of these obligations are filed."""
+    async def known(self, tx: Tx, keys: Collection[Key]) -> dict[Key, int]:
+        """Which of these obligations are filed, and of how many fen."""
         ...
 
     async def open_window(self, tx: Tx) -> int:
@@ -48,7 +48,7 @@ class Store(Protocol):
 
 
 _KNOWN = """
-    select o.institution_id, o.claim_no, o.kind, o.revision
+    select o.institution_id, o.claim_no, o.kind, o.revision, o.amount
     from unnest($1::text[], $2::text[], $3::text[], $4::int[]) as k (institution_id, claim_no, kind, revision)
     join crossregion.obligation o using (institution_id, claim_no, kind, revision)
 """
@@ -61,11 +61,12 @@ _COLUMNS = (
 class PostgresStore:
     """``Store`` over asyncpg. Never commits."""
 
-    async def known(self, tx: Tx, keys: Collection[Key]) -> set[Key]:
-        """Which of these obligations are filed."""
+    async def known(self, tx: Tx, keys: Collection[Key]) -> dict[Key, int]:
+        """Which of these obligations are filed, and of how many fen."""
         if not keys:
-            return set()
-        return {tuple(row) for row in await tx.fetch(_KNOWN, *(list(column) for column in zip(*keys, strict=True)))}
+            return {}
+        rows = await tx.fetch(_KNOWN, *(list(column) for column in zip(*keys, strict=True)))
+        return {(row[0], row[1], row[2], row[3]): row[4] for row in rows}
 
     async def open_window(self, tx: Tx) -> int:
         """The open window, opened if none is; locked in share, so that ``closing`` waits for us."""

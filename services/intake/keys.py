@@ -10,6 +10,8 @@ import time
 from collections import OrderedDict
 from typing import Any, Final, NamedTuple
 
+from shared.runtime.command import log_command
+
 _PREFIX: Final = "gongji"
 _REMEMBERED_SECONDS: Final = 5.0  # so long a revoked key may still work
 _MOST_REMEMBERED: Final = 10_000
@@ -74,17 +76,18 @@ class Keys:
         return owner
 
 
-async def keep(connection: Any, institution_id: str, key: NewKey, who: str) -> None:
-    """Stores a new key, and who made it."""
+async def keep(connection: Any, institution_id: str, key: NewKey, why: str) -> None:
+    """Stores a new key, and who made it, and why."""
     async with connection.transaction():
         await connection.execute(
             "insert into intake.api_key (key_id, institution_id, digest) values ($1, $2, $3)",
             *(key.key_id, institution_id, key.digest),
         )
-        await connection.execute(_LOG, who, "institution key create", f"{institution_id} {key.key_id}")
+        after = {"institution_id": institution_id, "key_id": key.key_id, "state": "in force"}
+        await log_command(connection, "institution key create", why, {}, after)
 
 
-async def revoke(connection: Any, key_id: str, who: str) -> bool:
+async def revoke(connection: Any, key_id: str, why: str) -> bool:
     """Ends a key for good. False if there is none, or it was ended before."""
     async with connection.transaction():
         institution_id = await connection.fetchval(
@@ -93,9 +96,9 @@ async def revoke(connection: Any, key_id: str, who: str) -> bool:
         )
         if institution_id is None:
             return False
-        await connection.execute(_LOG, who, "institution key revoke", f"{institution_id} {key_id}")
+        before = {"institution_id": institution_id, "key_id": key_id, "state": "in force"}
+        await log_command(connection, "institution key revoke", why, before, before | {"state": "revoked"})
         return True
 
 
 _FIND = "select institution_id, digest from intake.api_key where key_id = $1 and revoked_at is null"
-_LOG = "insert into runtime.command_log (who, command, reason) values ($1, $2, $3)"

@@ -1,7 +1,6 @@
 """``gongji institution key create | revoke | list``: who may use the counter."""
 
 import asyncio
-import getpass
 import json
 from typing import Annotated, Any
 
@@ -11,6 +10,7 @@ import typer
 from services.intake import keys
 from services.intake.forms import is_identifier
 from shared.errors import UsageError
+from shared.runtime.command import stated
 from shared.runtime.database import reach
 from shared.runtime.settings import Settings
 
@@ -18,18 +18,23 @@ app = typer.Typer(name="institution", help="Institutions and their keys.", no_ar
 key_app = typer.Typer(name="key", help="API keys for the counter.", no_args_is_help=True)
 app.add_typer(key_app)
 
+_Why = Annotated[str, typer.Option("--reason", help="Why; kept with who and when.")]
 _Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 
 
 @key_app.command()
 def create(
-    institution_id: Annotated[str, typer.Argument(help="Whose claims the key may submit and see.")], *, as_json: _Json = False
+    institution_id: Annotated[str, typer.Argument(help="Whose claims the key may submit and see.")],
+    reason: _Why = "",
+    *,
+    as_json: _Json = False,
 ) -> None:
     """Make a key. It is shown now and never again."""
+    why = stated(reason)
     if not is_identifier(institution_id):
         raise UsageError(f"{institution_id!r} is no institution's id")
     key = keys.new_key()
-    asyncio.run(_run(lambda connection: keys.keep(connection, institution_id, key, getpass.getuser())))
+    asyncio.run(_run(lambda connection: keys.keep(connection, institution_id, key, why)))
     if as_json:
         typer.echo(json.dumps({"institution_id": institution_id, "key_id": key.key_id, "key": key.text}))
     else:
@@ -37,9 +42,12 @@ def create(
 
 
 @key_app.command()
-def revoke(key_id: Annotated[str, typer.Argument(help="The key's id: the part between the underscores.")]) -> None:
+def revoke(
+    key_id: Annotated[str, typer.Argument(help="The key's id: the part between the underscores.")], reason: _Why = ""
+) -> None:
     """End a key. Within five seconds no process takes it any more."""
-    if not asyncio.run(_run(lambda connection: keys.revoke(connection, key_id, getpass.getuser()))):
+    why = stated(reason)
+    if not asyncio.run(_run(lambda connection: keys.revoke(connection, key_id, why))):
         typer.echo(f"gongji: no key {key_id} is in force", err=True)
         raise typer.Exit(1)
 

@@ -7,9 +7,7 @@ is written down before anything is sent.
 
 import asyncio
 import base64
-import getpass
 import json
-import socket
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, NamedTuple
@@ -23,6 +21,7 @@ from rich.console import Console
 from shared.calendar import SHANGHAI, stamp
 from shared.errors import Retry, ServerMissing, UsageError
 from shared.runtime import access
+from shared.runtime.command import log_command, stated
 from shared.runtime.database import Database, reach, reader
 from shared.runtime.quarantine import REDRIVE_HEADER, unpack_headers
 from shared.runtime.settings import Settings
@@ -65,9 +64,6 @@ _ROWS = f"""
 _DISCARD = """
     update runtime.quarantine set state = 'discarded', closed_at = now(), closed_why = $2
     where id = any($1::bigint[]) and state = 'held' returning id
-"""
-_LOG = """
-    insert into runtime.command_log (who, command, reason, before, after) values ($1, $2, $3, $4::jsonb, $5::jsonb)
 """
 
 
@@ -117,7 +113,7 @@ def redrive(
     as_json: Json = False,
 ) -> None:
     """Put dead letters back on their topics, to be tried again in their order."""
-    _done("redriven", asyncio.run(_redrive(_meant(ids, service, code, since, every=every), _stated(why))), as_json=as_json)
+    _done("redriven", asyncio.run(_redrive(_meant(ids, service, code, since, every=every), stated(why))), as_json=as_json)
 
 
 @app.command()
@@ -132,7 +128,7 @@ def discard(
     as_json: Json = False,
 ) -> None:
     """Put dead letters away for good: they get no outcome."""
-    _done("discarded", asyncio.run(_discard(_meant(ids, service, code, since, every=every), _stated(why))), as_json=as_json)
+    _done("discarded", asyncio.run(_discard(_meant(ids, service, code, since, every=every), stated(why))), as_json=as_json)
 
 
 async def _read(chosen: Chosen) -> Sequence[asyncpg.Record]:
@@ -223,23 +219,11 @@ def _headers(row: asyncpg.Record) -> list[tuple[str, bytes]]:
     return [*kept, (REDRIVE_HEADER, str(row["id"]).encode())]
 
 
-async def log_command(tx: Any, command: str, why: str, before: dict[str, Any], after: dict[str, Any]) -> None:
-    """Writes down who commanded what, and why, from what to what."""
-    who = f"{getpass.getuser()}@{socket.gethostname()}"
-    await tx.execute(_LOG, who, command, why, json.dumps(before), json.dumps(after))
-
-
 def _meant(ids: list[int] | None, service: str | None, code: str | None, since: str | None, *, every: bool) -> Chosen:
     """Raises UsageError unless something says which."""
     if not (ids or service or code or since or every):
         raise UsageError("say which: numbers of `gongji dead list`, --service, --reason-code, --since, or --all")
     return Chosen(ids or None, service, code, _instant(since))
-
-
-def _stated(why: str) -> str:
-    if not why.strip():
-        raise UsageError("--reason: say why; it is kept with who and when")
-    return why.strip()
 
 
 def _instant(text: str | None) -> datetime | None:

@@ -9,9 +9,9 @@ import typer
 from rich.console import Console
 
 from services.ops.audit.announced import bounds, log
-from services.ops.dead import log_command
 from shared.calendar import stamp
-from shared.errors import Stop, UsageError
+from shared.errors import Stop
+from shared.runtime.command import log_command, stated
 from shared.runtime.database import reach, reader
 from shared.runtime.settings import Settings
 
@@ -56,9 +56,7 @@ def list_leases(*, as_json: Json = False) -> None:
 @app.command()
 def adopt(why: Annotated[str, typer.Option("--reason", help="Why; kept with who and when.")]) -> None:
     """Take up the present Kafka cluster for these books, after a restore: everything is announced again."""
-    if not why.strip():
-        raise UsageError("--reason: say why; it is kept with who and when")
-    old, new = asyncio.run(_adopt(why.strip()))
+    old, new = asyncio.run(_adopt(stated(why)))
     Console(stderr=True, highlight=False, soft_wrap=True).print(
         f"these books belonged to Kafka cluster {old}, and now to {new}; start the services: they announce everything again"
     )

@@ -147,23 +147,25 @@ def decide(step: Step[Any, Any, D], facts: Any, entries: Sequence[Entry], leases
 def _file(step: Step[Any, Any, D], facts: Any, entry: Entry, by: Advance, batch: Batch[D]) -> None:
     record = entry.record
     try:
-        decision = step.decide(entry.event, facts)
-        message = None if decision is None else step.announce(decision)
+        decided = step.decide(entry.event, facts)
+        decisions = decided if isinstance(decided, list) else [] if decided is None else [decided]
+        messages = [step.announce(decision) for decision in decisions]
     except Unreadable as unreadable:
         raise Undecidable(entry, "unreadable", str(unreadable)) from unreadable
     except Exception as failure:
         raise Undecidable(entry, "failed", f"{type(failure).__name__}: {failure}") from failure
-    if decision is None:
+    if not decisions:
         by.repeated += 1
         return
-    seq = None
-    if message is not None:
-        if step.outbox is not None:
-            by.out_seq += 1
-            seq = by.out_seq
-        batch.outgoing.append(Outgoing(message))
-    if message is not None and message.topic == REJECTED:
+    for decision, message in zip(decisions, messages, strict=True):
+        seq = None
+        if message is not None:
+            if step.outbox is not None:
+                by.out_seq += 1
+                seq = by.out_seq
+            batch.outgoing.append(Outgoing(message))
+        batch.filed.append(Filed(decision, record.topic, record.partition, record.offset, seq, message))
+    if messages[0] is not None and messages[0].topic == REJECTED:  # a record is counted once, whatever it gave
         by.rejected += 1
     else:
         by.decided += 1
-    batch.filed.append(Filed(decision, record.topic, record.partition, record.offset, seq, message))

@@ -76,8 +76,10 @@ class Step(Protocol[E, F, D]):
         """Everything ``decide`` needs for the batch: one query a table, rows locked in key order where they change."""
         ...
 
-    def decide(self, event: E, facts: F) -> D | None:
+    def decide(self, event: E, facts: F) -> D | list[D] | None:
         """Pure, one event after the other in offset order, updating the facts. None: a duplicate, dropped silently.
+
+        A list: several decisions of one event, filed and announced in this order, counted as one record.
 
         Anything it raises sends the event to quarantine, and the rest of the batch is decided anew without it.
         """

@@ -19,7 +19,8 @@ from shared.errors import Unreadable
 from shared.reasons import reason
 from shared.runtime.kept import Spill
 
-SQL = Path(__file__).parents[2] / "deploy/migrations/sql/0001_account.sql"
+MIGRATIONS = Path(__file__).parents[2] / "deploy/migrations/sql"
+SQL = "".join((MIGRATIONS / f"{name}.sql").read_text() for name in ("0001_account", "0002_crediting", "0005_account"))
 
 
 @pytest.fixture(params=["memory", "spilled", "simulated", pytest.param("postgres", marks=pytest.mark.servers)])
@@ -33,7 +34,7 @@ async def books(request: pytest.FixtureRequest) -> AsyncIterator[Books]:
         yield Books(AccountStore(), tx=still.connection())
         return
     connection = await asyncpg.connect(request.getfixturevalue("fresh_database"))
-    await connection.execute(SQL.read_text())
+    await connection.execute(SQL)
     yield Books(PostgresStore(), tx=connection)
     await connection.close()
 
@@ -122,7 +123,7 @@ async def test_the_reversal_of_a_rejection_moves_nothing_and_says_why(books: Boo
 @pytest.fixture
 async def tables(fresh_database: str) -> AsyncIterator[asyncpg.Connection]:
     connection = await asyncpg.connect(fresh_database)
-    await connection.execute(SQL.read_text())
+    await connection.execute(SQL)
     books = Books(PostgresStore(), tx=connection)
     await books.add(credit("K1", 7_000))
     await books.settle(claim("C1", pooled=2_000))
@@ -160,7 +161,7 @@ async def test_the_tables_refuse_what_must_never_be(tables: asyncpg.Connection, 
 @pytest.mark.servers
 async def test_two_batches_that_open_the_same_accounts_wait_for_each_other(fresh_database: str) -> None:
     first, second = [await asyncpg.connect(fresh_database) for _ in range(2)]
-    await first.execute(SQL.read_text())
+    await first.execute(SQL)
     one, other = Books(PostgresStore(), tx=first), Books(PostgresStore(), tx=second, partition=1)
     await one.add(credit("K1", 10_000, member="F1"))
     held = first.transaction()

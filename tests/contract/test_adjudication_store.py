@@ -31,13 +31,14 @@ from shared.policy.pack import Pack
 from shared.reasons import reason
 from shared.runtime.kept import Spill
 
-SQL = Path(__file__).parents[2] / "deploy/migrations/sql/0001_adjudication.sql"
+MIGRATIONS = Path(__file__).parents[2] / "deploy/migrations/sql"
+SQL = "".join((MIGRATIONS / f"{number}_adjudication.sql").read_text() for number in ("0001", "0005"))
 
 
 @pytest.fixture
 async def database(fresh_database: str) -> AsyncIterator[Any]:
     connection = await asyncpg.connect(fresh_database)
-    await connection.execute(SQL.read_text())
+    await connection.execute(SQL)
     yield connection
     await connection.close()
 
@@ -61,7 +62,7 @@ async def bench(place: str) -> AsyncIterator[Bench]:
         yield Bench(AdjudicationStore(), tx=still.connection())
         return
     connection = await asyncpg.connect(place)
-    await connection.execute(SQL.read_text())
+    await connection.execute(SQL)
     yield Bench(PostgresStore(), tx=connection)
     await connection.close()
 

@@ -14,7 +14,10 @@ from services.account.crediting_store import PostgresCreditingStore
 from services.account.ledger import Posting
 from shared.errors import Stop
 
-SQL = [Path(__file__).parents[2] / "deploy/migrations/sql" / name for name in ("0001_account.sql", "0002_crediting.sql")]
+SQL = [
+    Path(__file__).parents[2] / "deploy/migrations/sql" / name
+    for name in ("0001_account.sql", "0002_crediting.sql", "0005_account.sql")
+]
 
 
 @pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.servers)])

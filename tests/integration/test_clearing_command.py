@@ -77,10 +77,10 @@ def run(*arguments: str) -> dict[str, object]:
 def test_a_window_is_closed_announced_once_and_shown_with_its_claims(deployment: dict[str, str]) -> None:
     began = datetime.now(UTC)
     asyncio.run(file(deployment["GONGJI_POSTGRES"], "10.00", "2.50"))
-    closed = run("close")
+    closed = run("close", "--reason", "month")
     assert closed["positions"] == [{"debtor": HOME, "creditor": AWAY, "gross": "12.50", "claims": 2}]
     assert closed["closed_at"] is not None
-    following = run("close")
+    following = run("close", "--reason", "month")
     assert following["positions"] == []
     said = asyncio.run(announced(deployment["GONGJI_KAFKA"], began))
     assert [json.loads(value) for value in said] == [closed, following]
@@ -111,7 +111,7 @@ def test_a_closing_that_could_not_be_announced_is_announced_by_the_next(
         result = CliRunner().invoke(app, ["close"])
     assert result.exit_code == 3
     assert "stays closed" in result.stderr
-    run("close")
+    run("close", "--reason", "month")
     said = [json.loads(value) for value in asyncio.run(announced(deployment["GONGJI_KAFKA"], began))]
     assert [window["regions"] != [] for window in said] == [True, False]
 

@@ -343,12 +343,12 @@ async def test_each_refusal_says_what_is_wrong(counter: World) -> None:
 
 
 async def test_a_revoked_key_opens_nothing(counter: World) -> None:
-    made = counter.deployment.command("institution", "key", "create", HERE, "--json")
+    made = counter.deployment.command("institution", "key", "create", HERE, "--reason", "new", "--json")
     key = json.loads(made.stdout)
     async with aiohttp.ClientSession(counter.url, headers={"Authorization": f"Bearer {key['key']}"}) as session:
         assert (await got(session, "/v1/outcomes"))[0] == 200
-        assert counter.deployment.command("institution", "key", "revoke", key["key_id"]).returncode == 0
-        assert counter.deployment.command("institution", "key", "revoke", key["key_id"]).returncode == 1
+        assert counter.deployment.command("institution", "key", "revoke", key["key_id"], "--reason", "lost").returncode == 0
+        assert counter.deployment.command("institution", "key", "revoke", key["key_id"], "--reason", "lost").returncode == 1
         async with asyncio.timeout(20):  # an instance asks again for a key it knows after some seconds
             while (await got(session, "/v1/outcomes"))[0] != 401:  # noqa: ASYNC110 - the instance tells nobody when it forgets a key
                 await asyncio.sleep(0.2)

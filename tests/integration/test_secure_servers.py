@@ -84,7 +84,7 @@ def broken(claim: Line) -> list[str]:
 def asked(secure: SecureServers, log: Path, lines: Sequence[Line]) -> str:
     """What the services' pages show, and what the counter answers to questions that go wrong."""
     claim = next(line for line in lines if line["type"] == "claim")
-    made = command(secure, "institution", "key", "create", claim["institution_id"])
+    made = command(secure, "institution", "key", "create", claim["institution_id"], "--reason", "test")
     key = {"Authorization": f"Bearer {made.stdout.split()[-1]}"}
     shown = log.read_text()
     addresses = re.findall(r" ready \((http://[^)]+)\)", shown)

@@ -85,9 +85,10 @@ class AccountStore:
 class CrossregionStore:
     """``services.crossregion.store.Store``."""
 
-    async def known(self, tx: Connection, keys: Collection[ObligationKey]) -> set[ObligationKey]:
+    async def known(self, tx: Connection, keys: Collection[ObligationKey]) -> dict[ObligationKey, int]:
         await tx.statement("crossregion: known")
-        return {key for key in sorted(keys) if tx.get(OBLIGATION, key) is not None}
+        rows = ((key, tx.get(OBLIGATION, key)) for key in sorted(keys))
+        return {key: row.amount for key, row in rows if row is not None}
 
     async def open_window(self, tx: Connection) -> int:
         await tx.statement("crossregion: open window")

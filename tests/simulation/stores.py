@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TypeVar
 
 from services.adjudication.counters import Counter, CounterKey
-from services.adjudication.store import ClaimKey, InboxKey, Ruling, counters_of, touched
+from services.adjudication.store import ClaimKey, InboxKey, Ruling, counters_of, stored, touched
 from services.eligibility.store import IDENTITIES, latest
 from services.intake import store as intake
 from services.intake.number import Number
@@ -117,6 +117,9 @@ class RegisterStore:
         return [row for _, row in tx.all(kind.__name__) if wanted(row)]
 
 
+_PAST = {"claim", "reversal"}
+
+
 class AdjudicationStore:
     """``services.adjudication.store.Store``, and what the projection asks."""
 
@@ -124,9 +127,20 @@ class AdjudicationStore:
         self, tx: Connection, inbox: Sequence[InboxKey], originals: Sequence[ClaimKey]
     ) -> tuple[set[InboxKey], dict[ClaimKey, bytes]]:
         await tx.statement("adjudication: known")
-        stored = ((claim, tx.get(DECISION, (*claim, kind, 0))) for claim in originals for kind in ("claim", "account_use"))
-        found = {claim: row[0].message.value for claim, row in stored if row is not None and row[0].message is not None}
+        found = {}
+        for claim in originals:
+            for kind in ("claim", "account_use"):
+                revision = 0
+                while (row := tx.get(DECISION, (*claim, kind, revision))) is not None:
+                    found[claim] = stored(row[0])
+                    revision += 1
         return {key for key in inbox if tx.get(DECISION, key) is not None}, found
+
+    async def history(self, tx: Connection, members: Sequence[str]) -> list[tuple[str, bytes]]:
+        await tx.statement("adjudication: history")
+        rows = sorted((row for _, row in tx.all(DECISION)), key=lambda row: row[1])
+        events = ((one.decision.event, stored(one)) for one, _ in rows)
+        return [(event.member_id, value) for event, value in events if event.member_id in members and event.kind in _PAST]
 
     async def counters(self, tx: Connection, keys: Iterable[CounterKey]) -> dict[CounterKey, Counter]:
         wanted = sorted(set(keys))

@@ -1,9 +1,11 @@
 """Who owes whom, from obligations: the matrix, the nets, and figures that can be followed to their claims."""
 
+import msgspec
 import pytest
 
 from services.crossregion.netting import Net, Position, by_region, matrix
-from services.crossregion.routing import Obligation, Settled, obligation, signed_fen
+from services.crossregion.routing import Obligation, Settled, obligation
+from shared.money import signed_fen
 
 A, B, C = "130900", "440800", "511900"
 
@@ -36,7 +38,6 @@ def settled(insured: str | None, care: str | None, fund: str = "1.00", account: 
     ("insured", "care", "fund", "account", "amount"),
     [
         (A, B, "1.00", "0.20", 123),
-        (A, B, "-1.00", "-0.20", -117),
         (A, A, "1.00", "0.20", None),
         (None, None, "0.00", "0.00", None),
         (A, None, "1.00", "0.20", None),
@@ -46,10 +47,23 @@ def settled(insured: str | None, care: str | None, fund: str = "1.00", account: 
 def test_an_outcome_owes_what_funds_and_accounts_paid_elsewhere(
     insured: str | None, care: str | None, fund: str, account: str, amount: int | None
 ) -> None:
-    found = obligation(settled(insured, care, fund, account), window_id=7)
+    found = obligation(settled(insured, care, fund, account), window_id=7, filed={})
     assert (found.amount if found else None) == amount
     if found is not None:
         assert (found.debtor, found.creditor, found.window_id, found.key) == (A, B, 7, ("I1", "C1", "claim", 0))
+
+
+def test_a_reversal_takes_back_what_was_filed_whatever_revisions_changed() -> None:
+    back = msgspec.structs.replace(settled(A, B, "-3.00", "-0.20"), kind="reversal")
+    found = obligation(back, 7, {("I1", "C1", "claim", 0): 117})
+    assert found is not None
+    assert (found.amount, found.key) == (-117, ("I1", "C1", "reversal", 0))
+    assert obligation(back, 7, {}) is None
+
+
+def test_what_goes_to_the_person_crosses_no_border() -> None:
+    by_hand = msgspec.structs.replace(settled(A, B, "1.00", "0.00"), payee="member")
+    assert obligation(by_hand, 7, {}) is None
 
 
 @pytest.mark.parametrize("text", ["--1.00", "-", "1e2", "-1.234"])

@@ -114,15 +114,40 @@ OWNED = Query(
     Check(
         "I1",
         "sheets_and_closings_have_their_rows",
-        "每张划入、销户凭证有其记录",
-        "every journal of crediting or closing belongs to its rows",
-        ("account.journal", "account.crediting", "account.closing"),
+        "每张划入、销户、结清凭证有其记录",
+        "every journal of crediting, closing or settling belongs to its rows",
+        ("account.journal", "account.crediting", "account.closing", "account.settling"),
     ),
     """
     select j.issuer || '/' || j.number || ' ' || j.kind as key, 'journal ' || j.journal_id || ' belongs to nothing' as what
     from account.journal j
     where (j.kind = 'crediting' and not exists (select from account.crediting c where c.journal_id = j.journal_id))
         or (j.kind = 'closing' and not exists (select from account.closing c where c.journal_id = j.journal_id))
+        or (j.kind = 'settling' and not exists (select from account.settling s where s.journal_id = j.journal_id))
+    """,
+)
+
+SETTLED = Query(
+    Check(
+        "I1",
+        "settling_equals_postings",
+        "每笔结清等于其分录",
+        "what was settled with a member is what was posted: of the work list's item, or of what ran up between him and a region",
+        ("account.settling", "account.posting", "account.worklist"),
+    ),
+    """
+    select s.member_id || ' journal ' || s.journal_id as key, 'settled ' || s.amount || ' fen, posted '
+        || coalesce(max(p.debit || ' -> ' || p.credit || ': ' || p.amount), 'nothing') as what
+    from account.settling s left join account.posting p using (journal_id)
+    left join account.worklist w on (w.journal_id, w.line) = (s.item_journal, s.item_line)
+    group by s.journal_id, s.member_id, s.amount
+    having count(p.line) <> 1 or not bool_and(p.amount = abs(s.amount) and case
+        when s.item_journal is null then case when s.amount > 0
+            then p.debit = 'member:' || s.region || ':' || s.member_id and p.credit = 'bank:' || s.region
+            else p.credit = 'member:' || s.region || ':' || s.member_id and p.debit = 'bank:' || s.region end
+        when w.kind = 'overcredited' then p.credit = 'recoverable:' || s.member_id and p.debit = 'bank:' || s.region
+        else p.debit = 'closed_accounts:' || s.region end
+        and (s.item_journal is null or (w.member_id = s.member_id and w.amount = p.amount)))
     """,
 )
 
@@ -130,9 +155,9 @@ COMMANDED = Query(
     Check(
         "I19",
         "accounts_are_credited_and_closed_by_command",
-        "划入与销户均有操作记录",
-        "who and why is in the log for every run of credits and every closing",
-        ("account.credit_run", "account.closing", "runtime.command_log"),
+        "划入、销户与结清均有操作记录",
+        "who and why is in the log for every run of credits, every closing and every settling",
+        ("account.credit_run", "account.closing", "account.settling", "runtime.command_log"),
     ),
     """
     select 'run ' || r.run_id as key, 'no command of an operator says so' as what from account.credit_run r
@@ -143,7 +168,12 @@ COMMANDED = Query(
     select 'closing ' || k.member_id, 'no command of an operator says so' from account.closing k
     where not exists (
         select from runtime.command_log c where c.command = 'account close' and c.after->'member_id' = to_jsonb(k.member_id))
+    union all
+    select 'settling ' || s.member_id, 'no command of an operator says so' from account.settling s
+    where not exists (
+        select from runtime.command_log c where c.command = 'account settle' and c.who = s.who and c.reason = s.reason
+            and c.after->'journals' @> to_jsonb(s.journal_id))
     """,
 )
 
-ACCOUNTS = family(SHEETS, ONCE, CLOSED, WORKLIST, OWNED, COMMANDED)
+ACCOUNTS = family(SHEETS, ONCE, CLOSED, WORKLIST, SETTLED, OWNED, COMMANDED)

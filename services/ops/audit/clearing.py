@@ -5,8 +5,13 @@ from services.ops.audit.check import Check, Query, family, key_of
 
 _O = key_of("o")
 _B = key_of("b")
-_PAID = "(o.fund_total + o.account + o.family_account)"
-_REMOTE = "o.insured_region <> '' and o.care_region <> '' and o.insured_region <> o.care_region"
+# Of a reversal: what its claim's first outcome had the place of care pay.
+_PAID = """(case when o.kind = 'reversal' then (
+    select coalesce(-sum(f.fund_total + f.account + f.family_account), 0)::bigint from account.outcome f
+    where (f.institution_id, f.claim_no, f.revision) = (o.institution_id, o.claim_no, 0) and f.kind in ('claim', 'account_use'))
+    else o.fund_total + o.account + o.family_account end)"""
+# Where the person gets the money (a reimbursement, a revision), his own region settles with him.
+_REMOTE = "o.insured_region <> '' and o.care_region <> '' and o.insured_region <> o.care_region and o.payee = ''"
 
 _OWED = Query(
     Check(

@@ -10,8 +10,11 @@ OUTBOXES = (
     ("crossregion", "crossregion.obligation"),
 )
 _PLACE = "source_topic as topic, source_partition as partition"
+_ONE_A_RECORD = {service: "" for service, _ in OUTBOXES} | {"adjudication": "filter (where kind <> 'claim' or revision = 0)"}
 _FILED = " union all ".join(
-    f"select '{service}' as service, {_PLACE}, count(*) as filed, count(*) filter (where target = 'claims.rejected') as refused,"
+    # A command and all revisions it makes are one record: the command's row stands for it.
+    f"select '{service}' as service, {_PLACE}, count(*) {_ONE_A_RECORD[service]} as filed,"
+    " count(*) filter (where target = 'claims.rejected') as refused,"
     f" 0 as poison from {table} group by 2, 3"
     for service, table in OUTBOXES
 )

@@ -37,7 +37,7 @@ _MEMBERS = """
     select distinct member_id from account.outcome where settled_at >= $1
     union
     select d.member_id from adjudication.decision d left join account.outcome o using (institution_id, claim_no, kind, revision)
-    where d.kind <> 'question' and o.claim_no is null
+    where d.kind not in ('question', 'readjudication') and o.claim_no is null
 """
 _COUNT = "select count(*) from adjudication.decision where kind <> 'question' and ($1::text[] is null or member_id = any($1))"
 
@@ -161,6 +161,11 @@ def _read(row: asyncpg.Record, own: Sequence[Finding]) -> Decided | None:
         said.breach(name, f"the bytes are no event: {unreadable}")
         return None
     decision = event.decision
+    if event.rework is not None:  # a command: its decisions are the revisions after it
+        decision = Decision(outcome="")
+        if wrong := as_stored(row, event, decision):
+            said.breach(name, wrong)
+        return Decided(name, event, decision)
     if decision is None:
         said.breach(name, "the bytes hold no decision")
         return None
@@ -175,7 +180,7 @@ def _read(row: asyncpg.Record, own: Sequence[Finding]) -> Decided | None:
 
 def as_stored(row: Row, event: Event, decision: Decision) -> str | None:
     """What the bytes say otherwise than the columns, or None."""
-    told = (*event.inbox_key, event.member_id, decision.outcome, decision.period)
+    told = (*event.inbox_key, event.member_id, decision.outcome or None, decision.period)
     kept = tuple(row[name] for name in ("institution_id", "claim_no", "kind", "revision", "member_id", "outcome", "period"))
     if told != kept:
         return f"the bytes are about {told}"

@@ -9,6 +9,7 @@ _APPEND_ONLY = ", ".join(
     for name in (
         *("journal", "posting", "crediting", "closing", "block", "day_root", "day_root_announced"),
         *("payment_run", "payment_item", "payment", "retention_release"),
+        "settling",
     )
 )
 
@@ -62,8 +63,8 @@ _COMMANDS = Query(
         "I19",
         "commands_are_written_down",
         "每项特权操作有审计记录",
-        "whatever an operator did to dead letters, who and why is in the log",
-        ("runtime.quarantine", "runtime.command_log"),
+        "whatever an operator did to dead letters or to a person's year, who and why is in the log",
+        ("runtime.quarantine", "adjudication.decision", "runtime.command_log"),
     ),
     """
     select 'quarantine ' || q.id as key, q.state || ', and no command of an operator says so' as what
@@ -71,6 +72,11 @@ _COMMANDS = Query(
     where q.state in ('redriven', 'discarded') and not exists (
         select from runtime.command_log c where c.after->'ids' @> to_jsonb(q.id) and c.reason <> '' and c.who <> ''
             and c.command = case q.state when 'redriven' then 'dead redrive' else 'dead discard' end)
+    union all
+    select d.claim_no || ' readjudication', 'worked out again, and no command of an operator says so'
+    from adjudication.decision d where d.kind = 'readjudication' and not exists (
+        select from runtime.command_log c where c.id = d.revision and c.command = 'claim readjudicate'
+            and c.after->'member_id' = to_jsonb(d.member_id))
     union all
     select 'command ' || id, 'without who or why' from runtime.command_log where who = '' or reason = ''
     """,

@@ -28,6 +28,7 @@ _BOOKED = f"""
         {_net("account", "'personal:' || o.member_id", grows="debit")},
         {_net("family_account", "'personal:' || nullif(o.family_payer, '')", grows="debit")},
         {_net("payable", "'payable:' || o.institution_id", grows="credit")},
+        {_net("member", "'member:' || o.insured_region || ':' || o.member_id", grows="credit")},
         {_net("late", "'closed_accounts:' || o.insured_region", grows="debit")},
         {_net("due_to", "'due_to:' || o.insured_region || ':' || o.care_region", grows="credit")},
         {_net("due_from", "'due_from:' || o.care_region || ':' || o.insured_region", grows="debit")},
@@ -49,12 +50,15 @@ _OUTCOMES_BOOKED = Query(
     select {_O} as key, 'the outcome says ' || {_PAID} || ' fen, its postings ' || b.gross || ' in all' as what
     from ({_BOOKED}) as b join account.outcome o using (institution_id, claim_no, kind, revision)
     where (o.pooled, o.large_expense, o.civil_servant, o.veterans, {_PAID})
-            is distinct from (b.pooled, b.large_expense, b.civil_servant, b.veterans, b.payable)
+            is distinct from (b.pooled, b.large_expense, b.civil_servant, b.veterans, b.payable + b.member)
         or o.account + o.family_account <> b.account + b.family_account + b.late
         or (b.late = 0 and o.account <> b.account)
-        or (b.late <> 0 and o.kind <> 'reversal') -- what comes back to an account that is closed goes to clearing
-        or b.gross <> abs({_PAID}) * case when {_REMOTE} then 2 else 1 end
-        or ({_REMOTE} and (b.due_to, b.due_from) is distinct from ({_PAID}, {_PAID}))
+        or (b.late <> 0 and o.kind <> 'reversal' and o.revision = 0) -- what comes back to a closed account goes to clearing
+        -- The person gets the money of a reimbursement and of a revision, the institution that of all else. A reversal
+        -- takes both back.
+        or case when o.payee = 'member' then b.payable else b.member * (o.kind <> 'reversal')::int end <> 0
+        or (o.payee = '' and b.member = 0 and b.gross <> abs({_PAID}) * case when {_REMOTE} then 2 else 1 end)
+        or ({_REMOTE} and (b.due_to, b.due_from) is distinct from (b.payable, b.payable))
     """,
 )
 
@@ -148,7 +152,8 @@ _ADDS_UP = Query(
     where o.total <> o.own_paid + o.over_limit + o.pre_self_pay + o.in_scope
         or o.total <> o.pooled + o.large_expense + o.civil_servant + o.veterans + o.account + o.family_account + o.cash
         or o.fund_total <> o.pooled + o.large_expense + o.civil_servant + o.veterans
-        or case o.outcome
+        or case case when o.revision > 0 then 'revised' else o.outcome end
+            when 'revised' then o.total <> 0 -- differences: who pays changes, what it cost does not
             when 'settled' then least({", ".join(f"o.{name}" for name in _AMOUNTS)}) < 0
             when 'reversed' then greatest({", ".join(f"o.{name}" for name in _AMOUNTS)}) > 0
             else o.total <> 0
@@ -168,8 +173,10 @@ _AS_DECIDED = Query(
     select {_O} as key, 'decided ' || d.outcome || ' ' || d.total || ' (pooled ' || d.pooled || '), answered ' || o.outcome || ' '
         || o.total || ' (pooled ' || o.pooled || ')' as what
     from adjudication.decision d join account.outcome o using (institution_id, claim_no, kind, revision)
-    where d.visited_on is not null
-        and (d.outcome, {", ".join(f"d.{name}" for name in _DECIDED)})
+    left join adjudication.decision b on d.kind = 'claim' and d.revision > 0
+        and (b.institution_id, b.claim_no, b.kind, b.revision) = (d.institution_id, d.claim_no, 'claim', d.revision - 1)
+    where d.visited_on is not null -- a further revision is answered with its differences
+        and (d.outcome, {", ".join(f"d.{name} - coalesce(b.{name}, 0)" for name in _DECIDED)})
             is distinct from (o.outcome, {", ".join(f"o.{name}" for name in _DECIDED)})
     """,
 )
@@ -185,8 +192,10 @@ _REVERSED = Query(
     f"""
     select {_O} as key, case when c.kind is null then 'nothing was settled that it could reverse'
         else 'takes back ' || o.total || ' of ' || c.total || ' fen' end as what
-    from account.outcome o left join account.outcome c
-        on (c.institution_id, c.claim_no, c.revision) = (o.institution_id, o.claim_no, 0) and c.kind in ('claim', 'account_use')
+    from account.outcome o left join lateral (
+        select max(c.kind) as kind, {", ".join(f"sum(c.{name})::bigint as {name}" for name in _AMOUNTS)} from account.outcome c
+        where (c.institution_id, c.claim_no) = (o.institution_id, o.claim_no) and c.kind in ('claim', 'account_use')
+    ) as c on true
     where o.kind = 'reversal' and o.outcome = 'reversed'
         and ({", ".join(f"-o.{name}" for name in _AMOUNTS)}) is distinct from ({", ".join(f"c.{name}" for name in _AMOUNTS)})
     """,
@@ -196,27 +205,29 @@ _MIRRORED = Query(
     Check(
         "I13",
         "correction_cancels_its_journal",
-        "冲正凭证与原凭证相抵为零",
-        "a correcting journal leaves nothing of the one it corrects, account by account",
+        "撤销凭证与原凭证（含各次修订）相抵为零",
+        "a reversal's journal leaves nothing of the claim's, revisions included, account by account",
         ("account.journal", "account.posting"),
     ),
     """
-    with pairs as (
-        select j.journal_id, j.corrects, one.id from account.journal j
-        cross join lateral (values (j.journal_id), (j.corrects)) as one (id) where j.corrects is not null
-    ), sides as (
-        select x.journal_id, x.corrects, p.debit as account, p.amount from pairs x join account.posting p on p.journal_id = x.id
-        union all
-        -- What a closed account does not take back stands for that account: the line of the journal corrected names it.
-        select x.journal_id, x.corrects, coalesce(q.debit, p.credit), -p.amount
-        from pairs x join account.posting p on p.journal_id = x.id
-        left join account.posting q on p.credit like 'closed_accounts:%' and q.journal_id = x.corrects and q.line = p.line
+    with sides as (
+        select r.journal_id, r.issuer, r.number, r.kind, p.journal_id as of_journal, s.account, s.amount
+        from account.journal r
+        join account.journal j on (j.issuer, j.number) = (r.issuer, r.number)
+            and j.kind in ('claim', 'account_use', 'reversal')
+        join account.posting p on p.journal_id = j.journal_id
+        cross join lateral (values (p.debit, p.amount), (p.credit, -p.amount)) as s (account, amount)
+        where r.kind = 'reversal'
+    ), one as (
+        -- What a closed account does not take back stands for that account, whichever of the payers' it is.
+        select *, case when account like 'closed_accounts:%' then 'accounts'
+            when account like 'personal:%' and bool_or(account like 'closed_accounts:%') over (partition by journal_id)
+                then 'accounts' else account end as whose
+        from sides
     )
-    select j.issuer || '/' || j.number || ' ' || j.kind as key,
-        'journal ' || s.journal_id || ' and ' || s.corrects || ' leave ' || sum(s.amount) || ' fen on ' || s.account as what
-    from sides s join account.journal j using (journal_id)
-    group by j.issuer, j.number, j.kind, s.journal_id, s.corrects, s.account
-    having sum(s.amount) <> 0
+    select issuer || '/' || number || ' ' || kind as key,
+        'journal ' || journal_id || ' and those it takes back leave ' || sum(amount) || ' fen on ' || whose as what
+    from one group by issuer, number, kind, journal_id, whose having sum(amount) <> 0
     """,
 )
 
@@ -224,18 +235,22 @@ _CORRECTS = Query(
     Check(
         "I13",
         "reversal_corrects_the_claims_journal",
-        "撤销凭证指向原凭证",
-        "a reversal's journal corrects the journal of its claim",
+        "修订、撤销凭证指向前一凭证",
+        "the journal of a reversal or a revision corrects the claim's last journal before it",
         ("account.outcome", "account.journal"),
     ),
     f"""
     select {_O} as key, 'its journal corrects ' || coalesce(j.corrects::text, 'nothing') || ', the claim has journal '
         || coalesce(c.journal_id::text, 'none') as what
     from account.outcome o
-    join account.outcome c
-        on (c.institution_id, c.claim_no, c.revision) = (o.institution_id, o.claim_no, 0) and c.kind in ('claim', 'account_use')
+    cross join lateral (
+        select max(c.journal_id) as journal_id from account.outcome c
+        where (c.institution_id, c.claim_no) = (o.institution_id, o.claim_no) and c.kind in ('claim', 'account_use')
+            and (o.kind = 'reversal' or c.revision < o.revision)
+    ) as c
     left join account.journal j on j.journal_id = o.journal_id
-    where o.kind = 'reversal' and o.outcome = 'reversed' and j.corrects is distinct from c.journal_id
+    where (o.kind = 'reversal' and o.outcome = 'reversed' or o.kind = 'claim' and o.revision > 0 and o.journal_id is not null)
+        and j.corrects is distinct from c.journal_id
     """,
 )
 

@@ -124,7 +124,7 @@ _ANSWERED = Query(
     from adjudication.decision d
     left join account.outcome o using (institution_id, claim_no, kind, revision)
     left join horizon h on h.source_partition = d.source_partition and h.partition = d.part * {{parts}} / 1024
-    where d.kind <> 'question' and o.kind is null and not {set_aside("d", "account")}
+    where d.kind not in ('question', 'readjudication') and o.kind is null and not {set_aside("d", "account")}
     """,
     lambda view: (view.answered_all,),
 )
@@ -144,9 +144,9 @@ _FOUNDED = Query(
     union all
     select {_D}, 'decided, and never accepted'
     from adjudication.decision d left join intake.submission s using (institution_id, claim_no)
-    where s.kind is null or s.closed
+    where d.kind <> 'readjudication' and (s.kind is null or s.closed
         or (d.kind = 'reversal' and not s.reversed) or (d.kind = 'question' and d.revision > s.questions)
-        or (d.kind not in ('reversal', 'question') and d.kind <> s.kind) or d.member_id <> s.member_id
+        or (d.kind not in ('reversal', 'question') and d.kind <> s.kind) or d.member_id <> s.member_id)
     """,
 )
 

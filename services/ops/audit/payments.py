@@ -54,12 +54,17 @@ _ITEMS = Query(
     where (coalesce(p.incurred, 0), coalesce(p.other, 0)) <> (coalesce(s.fund, 0), coalesce(s.other, 0))
     union all
     select i.institution_id || '/' || i.claim_no || ' ' || i.kind,
-        'paid ' || sum(i.amount) || ' fen of ' || coalesce(max(o.fund_total + o.account + o.family_account)::text, 'nothing')
-    from account.payment_item i left join account.outcome o using (institution_id, claim_no, kind, revision)
+        'paid ' || sum(i.amount) || ' fen of ' || coalesce(max(o.amount)::text, 'nothing')
+    from account.payment_item i left join lateral (
+        -- A reversal takes back what the institution had, which is the first outcome's, whatever revisions changed since.
+        select case o.kind when 'reversal' then -1 else 1 end * (f.fund_total + f.account + f.family_account) as amount
+        from account.outcome o join account.outcome f using (institution_id, claim_no)
+        where (o.institution_id, o.claim_no, o.kind, o.revision) = (i.institution_id, i.claim_no, i.kind, i.revision)
+            and o.payee = '' and f.revision = 0 and f.kind in ('claim', 'account_use')
+    ) as o on true
     group by i.institution_id, i.claim_no, i.kind, i.revision
-    having max(o.fund_total + o.account + o.family_account) is null
-        or abs(sum(i.amount)) > abs(max(o.fund_total + o.account + o.family_account))
-        or (count(*) = 2 and sum(i.amount) <> max(o.fund_total + o.account + o.family_account))
+    having max(o.amount) is null or abs(sum(i.amount)) > abs(max(o.amount))
+        or (count(*) = 2 and sum(i.amount) <> max(o.amount))
     """,
 )
 

@@ -1,0 +1,24 @@
+"""Revisions of claims, what is owed to and by members, and what an operator settled."""
+
+from pathlib import Path
+
+from alembic import op
+
+revision = "0005"
+down_revision = "0004"
+branch_labels = None
+depends_on = None
+
+SQL = Path(__file__).resolve().parents[1] / "sql"
+
+
+def upgrade() -> None:
+    """Runs the plain SQL files."""
+    cursor = op.get_bind().connection.cursor()
+    for name in ("0005_adjudication.sql", "0005_account.sql", "0005_grants.sql"):
+        cursor.execute((SQL / name).read_text(encoding="utf-8"))
+
+
+def downgrade() -> None:
+    """There is no way back from books: restore a backup instead."""
+    raise RuntimeError("books are not unmade; restore a backup")

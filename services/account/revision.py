@@ -1,0 +1,88 @@
+"""A claim's further revision: what its year, worked out again, changes of who paid it. Pure.
+
+The institution had its money and is not touched. What the funds pay more goes back to those who paid the person's share:
+first what was cash, then the family's account, then the own one. What they pay less the person owes them. So the difference
+is between a region's funds and its own member, and never crosses a border.
+"""
+
+from collections.abc import Sequence
+
+from services.account import journals, sums
+from services.account.answer import Answer, Facts, Settlement, key_of, keys_before
+from services.account.journals import Place
+from services.account.late import redirected
+from services.account.ledger import Journal
+from services.account.outcomes import outcome_bytes
+from services.account.sums import Change
+from services.account.worklist import NO_TODO, Todo
+from shared.events import SETTLED, Decision, Event
+from shared.identity import part_of
+
+
+def revise(event: Event, facts: Facts) -> Settlement:
+    """Decides one revision. Raises LookupError without the revisions before it, ValueError where these are others."""
+    decision, replaces = event.decision, event.replaces
+    if decision is None or replaces is None:
+        raise ValueError("a revision comes with its decision and the one it replaces")
+    before = [facts.answers[key] for key in keys_before(event)]
+    stands = sums.together([one.sums for one in before])
+    if stands.funds != sums.funds_of(replaces) or stands.total != decision.total:
+        raise ValueError("what is replaced is not what was settled")
+    share = sums.pay(decision.total - decision.fund_total, stands.account, stands.family_account)
+    change = sums.change(stands, decision, share)
+    return _settlement(event, facts, decision, before, change)
+
+
+def _settlement(event: Event, facts: Facts, decision: Decision, before: Sequence[Answer], change: Change) -> Settlement:
+    first = before[0]
+    payer = next((one.family_payer for one in before if one.family_payer), "")
+    place = Place(first.insured_region, first.care_region, event.institution_id)
+    journal, todo = _journal(event, facts, place, before, change, payer)
+    given = ((event.member_id, -change.account), (payer, -change.family_account))
+    moves = tuple((member_id, amount) for member_id, amount in given if amount and member_id not in facts.closed)
+    for member_id, amount in moves:
+        facts.balances[member_id] = facts.balances.get(member_id, 0) + amount
+    balance = facts.balances.get(event.member_id, 0)
+    value = outcome_bytes(
+        event, decision, reasons=decision.reasons, sums=change, balance=balance, place=place,
+        settled_at=facts.stamped, payee=journals.MEMBER,
+    )  # fmt: skip
+    answer = Answer(
+        key=key_of(event),
+        member_id=event.member_id,
+        outcome="settled",
+        target=SETTLED,
+        value=value,
+        sums=change,
+        family_payer=payer if change.family_account else "",
+        insured_region=place.insured,
+        care_region=place.care,
+        settled_at=facts.now,
+        journal_id=journal.journal_id if journal else None,
+        payee=journals.MEMBER,
+    )
+    return Settlement(answer, part_of(event.member_id), journal, moves, todo)
+
+
+def _journal(  # noqa: PLR0917 - one journal's parts
+    event: Event, facts: Facts, place: Place, before: Sequence[Answer], change: Change, payer: str
+) -> tuple[Journal | None, tuple[Todo, ...]]:
+    postings = journals.revision(place.insured, change, event.member_id, payer)
+    if not postings:
+        return None, NO_TODO
+    journal = Journal(
+        journal_id=next(facts.journal_ids),
+        issuer=event.institution_id,
+        number=event.claim_no,
+        kind=event.kind,
+        revision=event.revision,
+        part=part_of(event.member_id),
+        postings=postings,
+        corrects=last_journal(before),
+    )
+    return redirected(journal, facts.closed, place.insured)
+
+
+def last_journal(answers: Sequence[Answer]) -> int | None:
+    """The journal that stands last of a claim: what corrects it names this one."""
+    return next((one.journal_id for one in reversed(answers) if one.journal_id is not None), None)
