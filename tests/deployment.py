@@ -190,11 +190,9 @@ class Deployment:
         """Waits until every step has applied and announced everything there is."""
         until(lambda: self.behind(topics) == [], lambda: f"the services to drain; behind: {self.behind(topics)}", seconds)
 
-    def waiting(self) -> list[tuple[str, int]]:
-        """(topic, records not applied) of each lease. Raises psycopg.Error, OSError while a server is away."""
-        leases = self.rows("select topic, partition, next_offset from runtime.lease")
-        ends = asyncio.run(self._ends({(topic, partition) for topic, partition, _ in leases}))
-        return [(topic, ends[topic, partition] - done) for topic, partition, done in leases]
+    def ends(self, topic: str) -> list[int]:
+        """The ends of a topic's partitions."""
+        return list(asyncio.run(self._ends({(topic, partition) for partition in range(PARTITIONS)})).values())
 
     def behind(self, topics: Callable[[str], bool] = lambda _: True) -> list[tuple[Any, ...]]:
         """The leases with records left to apply or to announce; what is wrong, while a server is away."""

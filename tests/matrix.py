@@ -5,6 +5,7 @@ Rows come from ``trial.py``, also from tests that failed: a table without its ba
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +23,8 @@ Written by `make test-faults`: each fault met real Kafka, Postgres and Redis and
 - Then the rest is sent, the path runs dry, and every outcome is compared with those of an undisturbed run of the same day
   (`gongji replay`): *lost* is missing, *doubled* is a second outcome, *wrong* is another outcome. Last, `gongji audit`.
 
-How the promises are tested otherwise is in [reliability.md](reliability.md).
+Rows of faults that the last run did not try are those of an earlier one. How the promises are tested otherwise is in
+[reliability.md](reliability.md).
 
 """
 
@@ -77,10 +79,17 @@ def pytest_terminal_summary(config: pytest.Config) -> None:
     Console(width=140).print(table)
     page: Path | None = config.getoption("--faults-table")
     if page is not None:
-        page.write_text(_PAGE + markdown(HEADS, [one.cells for one in ROWS]), encoding="utf-8")
+        today = datetime.now(UTC).date().isoformat()
+        keep(page, _PAGE, (*HEADS, "tried on"), [(*one.cells, today) for one in ROWS])
 
 
-def markdown(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    """A table of a page."""
-    lines = [heads, tuple("---" for _ in heads), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+def keep(page: Path, text: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Writes a page with a table. Rows of an earlier run stay, where this one has none of their name (the first cell)."""
+    table = {}
+    if page.exists():
+        lines = page.read_text(encoding="utf-8").splitlines()
+        cells = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
+        table = {line[0]: line for line in cells[2:] if len(line) == len(heads)}
+    table |= {row[0]: list(row) for row in rows}
+    written = [heads, ["---"] * len(heads), *table.values()]
+    page.write_text(text + "".join(f"| {' | '.join(line)} |\n" for line in written), encoding="utf-8")

@@ -55,7 +55,7 @@ class LocalServers:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whoever asks for servers carries the marker, so that `-m "not servers"` leaves none of them."""
     for item in items:
-        if {"servers", "private_servers"} & set(getattr(item, "fixturenames", ())):
+        if {"servers", "private_servers", "ruined_servers"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("servers")
 
 
@@ -79,6 +79,15 @@ def servers() -> Iterator[Addresses]:
 @pytest.fixture(scope="module")
 def private_servers() -> Iterator[LocalServers]:
     """Local servers for this module alone, for tests that kill them."""
+    with _own_home() as home:
+        own = LocalServers(home)
+        own.up()
+        yield own
+
+
+@pytest.fixture
+def ruined_servers() -> Iterator[LocalServers]:
+    """Local servers for this test alone, whose data it may ruin."""
     with _own_home() as home:
         own = LocalServers(home)
         own.up()

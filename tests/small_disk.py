@@ -44,7 +44,7 @@ class SmallDisk:
 
 @contextmanager
 def small_disk(directory: Path, mib: int) -> Iterator[SmallDisk]:
-    """Puts what is in a directory on a disk of its own, for as long as the block. Its server must not run when it begins."""
+    """Puts what is in a directory on a disk of its own, which is gone after the block. Its server must not run at either end."""
     aside = directory.with_name(f"{directory.name}.aside")
     directory.rename(aside)
     directory.mkdir()

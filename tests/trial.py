@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import psycopg
 from deployment import PARTITIONS, Deployment, Line, claims_of, day, destination, until
 from matrix import Row, row
 from verdict import compare
@@ -20,7 +19,7 @@ from shared.runtime.kafka import Producer
 from shared.runtime.relay import Outgoing
 from shared.runtime.step import Message
 
-PATH = (SUBMITTED, ACCEPTED, ELIGIBLE, ADJUDICATED)  # a claim in flight is in front of exactly one of their consumers
+PATH = (SUBMITTED, ACCEPTED, ELIGIBLE, ADJUDICATED)
 PATIENCE_S = 300.0  # for a path to run dry: the machine may be busy with others
 _SLICE = 40
 _APPLIED = "select topic, sum(records)::bigint from runtime.lease where topic = any(%s) group by topic"
@@ -173,8 +172,13 @@ def applied_by(running: Deployment) -> dict[str, int]:
 
 
 def in_flight(running: Deployment) -> int:
-    """Claims on the path whose outcome is not decided. Some number above 0 while a server is away."""
-    try:
-        return sum(waiting for topic, waiting in running.waiting() if topic in PATH)
-    except (psycopg.Error, OSError):
-        return 1
+    """Claims that Kafka has accepted and whose outcome is not decided."""
+    [(read, on_the_path)] = running.rows(_ON_THE_PATH)
+    return sum(running.ends(SUBMITTED)) - int(read) + int(on_the_path)
+
+
+_ON_THE_PATH = """
+    select (select coalesce(sum(next_offset), 0) from runtime.lease where topic = 'claims.submitted'),
+        (select count(*) from intake.outgoing where target = 'claims.accepted')
+        - (select coalesce(sum(records), 0) from runtime.lease where topic = 'claims.adjudicated')
+"""

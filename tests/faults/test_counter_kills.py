@@ -46,7 +46,10 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("what", FAULTS)
+BRIEF = ("intake", "account", "the broker", "the database")
+
+
+@pytest.mark.parametrize("what", [name if name in BRIEF else pytest.param(name, marks=pytest.mark.matrix) for name in FAULTS])
 async def test_every_waiting_claim_ends_with_one_outcome_its_client_learns(counter: World, what: str) -> None:
     chance = random.Random(what)
     asked = [claim(chance.choice(MEMBERS), f"{chance.randrange(1, 90)}.00") for _ in range(40)]
@@ -65,7 +68,7 @@ async def test_every_waiting_claim_ends_with_one_outcome_its_client_learns(count
     assert rows == [(40, 40)]
 
 
-@pytest.mark.parametrize("what", ["intake", "account"])
+@pytest.mark.parametrize("what", ["intake", pytest.param("account", marks=pytest.mark.matrix)])
 async def test_a_stream_goes_on_after_the_cut(counter: World, what: str) -> None:
     asked = [claim(MEMBERS[number % 8], "3.00") for number in range(1500)]
     answers = []

@@ -18,13 +18,13 @@ _FULL_S = 8.0
 
 
 @pytest.fixture
-def running(private_servers: LocalServers) -> Iterator[Deployment]:
+def running(ruined_servers: LocalServers) -> Iterator[Deployment]:
     needs_mounts()
-    local.down(private_servers.home)
-    with deployment(private_servers) as made:
+    local.down(ruined_servers.home)
+    with deployment(ruined_servers) as made:
         yield made
         made.stop()
-        local.down(private_servers.home)
+        local.down(ruined_servers.home)
 
 
 def _postgres(running: Deployment, *names: str) -> Path:

@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from deployment import PARTITIONS, Deployment, Line, claims_of, day, deployment, until
 from matrix import row
 from servers import LocalServers
-from trial import PATIENCE_S
+from trial import PATIENCE_S, applied_by
 from verdict import compare
 
 from shared.events import ADJUDICATED, ELIGIBLE, SUBMITTED
@@ -24,8 +24,8 @@ _PLACE = 0  # the partition whose log is harmed
 
 
 @pytest.fixture
-def running(private_servers: LocalServers) -> Iterator[Deployment]:
-    with deployment(private_servers) as made:
+def running(ruined_servers: LocalServers) -> Iterator[Deployment]:
+    with deployment(ruined_servers) as made:
         made.start()
         yield made
         made.servers.up()
@@ -106,7 +106,7 @@ def test_the_partition_stops_and_says_why(running: Deployment, harm: Harm) -> No
         running.kill(worker, signal.SIGTERM)
     running.send([line | {"claim_no": f"late-{n}"} for n, line in enumerate(_of_the_place(lines))])
     until(lambda: running.behind(lambda one: one != topic) == [], "the other services to be through", PATIENCE_S)
-    found.in_flight = sum(waiting for one, waiting in running.waiting() if one == topic)
+    found.in_flight = sum(running.ends(topic)) - applied_by(running)[topic]
     applied = _next_offset(running, service, topic)
     do(running, topic, applied)
     [worker] = running.start(service)

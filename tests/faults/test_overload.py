@@ -41,7 +41,7 @@ def test_a_minute_of_overload_fills_kafka_and_no_process(running: Deployment) ->
         for worker in running.workers:
             most[worker.name] = max(most[worker.name], worker.resident)
         lag = max(lag, _lag(running))
-        return in_flight(running) == 0
+        return running.behind() == []
 
     until(through, lambda: f"the path to run dry: {applied_by(running)} of {PATH}", PATIENCE_S)
     grown = {name: (most[name] - before[name]) >> 20 for name in before}

@@ -37,9 +37,9 @@ PATCHES: Final = (
         "ended = await leases.evict(tx, self.step.service, place)", "ended = 0",
         f"{_T_LEASE}::test_a_holder_frozen_inside_its_transaction_is_evicted",
     ),
-    Patch(
+    Patch(  # another order: without any the planner may happen to keep this one
         "lease rows are locked in one order", _LEASE,
-        "order by topic, partition for update", "for update",
+        "order by topic, partition for update", "order by topic, partition desc for update",
         f"{_T_LEASE}::test_leases_are_locked_in_the_order_of_their_partitions",
     ),
     # -- on which log
@@ -170,8 +170,8 @@ PATCHES: Final = (
         "tests/integration/test_seal.py::test_the_service_may_not_and_the_owner_cannot_change_what_is_written",
     ),
     Patch(
-        "accounts are locked in one order", "services/account/store.py",
-        "(select m from unnest($1::text[]) as m order by m) as asked", "(select m from unnest($1::text[]) as m) as asked",
+        "accounts are locked until the commit", "services/account/store.py",
+        "where member_id = m for update) as b", "where member_id = m) as b",
         "tests/contract/test_account_store.py::test_two_batches_that_open_the_same_accounts_wait_for_each_other",
     ),
     Patch(

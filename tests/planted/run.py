@@ -5,6 +5,7 @@ Exit code 1 when a test still passes without the safety it is there for, or does
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,7 +16,7 @@ from typing import Final
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from matrix import markdown
+from matrix import keep
 from patches import PATCHES, Patch
 
 from deploy.local import servers
@@ -47,7 +48,7 @@ def main(page: Path | None, words: Sequence[str] = ()) -> int:
             servers.erase(home)
     if page is not None:
         rows = [(patch.safety, f"`{patch.file}`", f"`{patch.test}`", said) for patch, said in results]
-        page.write_text(_PAGE + markdown(("safety", "taken out of", "test", "result"), rows), encoding="utf-8")
+        keep(page, _PAGE, ("safety", "taken out of", "test", "result"), rows)
     return int(any(said != "fails" for _, said in results))
 
 
@@ -83,4 +84,5 @@ def _caught(tree: Path, patch: Patch, environment: dict[str, str]) -> str:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # the servers are stopped then, too
     sys.exit(main(Path(sys.argv[1]) if len(sys.argv) > 1 else None, sys.argv[2:]))
