@@ -14,13 +14,16 @@ from services.account.use import permission
 from services.adjudication import engine
 from services.adjudication.bill import TraceLine
 from services.explain_lines import bill_lines, priced_otherwise
+from services.intake.number import Number
 from shared.claim import AccountUse, Claim
 from shared.errors import Stop
 from shared.events import Decision, Event, Verdict
+from shared.identity import event_id
 from shared.money import signed_fen as fen
 from shared.money import yuan
 from shared.outcome import Outcome
 from shared.policy import Version
+from shared.reasons import NOT_BINDING
 
 _COST = ("own_paid", "over_limit", "pre_self_pay", "in_scope")
 _FUNDS = ("pooled", "large_expense", "civil_servant", "veterans")
@@ -67,9 +70,27 @@ def work_out(outcome: Outcome, grounds: Grounds) -> Working:
     raise Stop("these grounds hold neither a claim nor an account use, or no verdict")
 
 
-def refused(outcome: Outcome) -> Working:
-    """A record that intake turned away: it never came before the rules."""
-    return Working(tuple(_reasons(outcome)), unproven="decided at intake, on the record itself (claims.submitted)")
+def refused(outcome: Outcome, standing: Number | None) -> Working:
+    """A record that intake turned away: it never came before the rules. ``standing``: its number, which bears it out.
+
+    Of one that breaks the contract only the record itself could show that, and the books do not keep it.
+    """
+    code = outcome.reasons[0].code
+    if code in NOT_BINDING:
+        return Working(tuple(_reasons(outcome)), unproven="decided at intake, on the record itself (claims.submitted)")
+    differences = (
+        () if standing is not None and _borne_out(code, outcome, standing) else (f"its number does not bear out {code}",)
+    )
+    return Working(tuple(_reasons(outcome)), differences)
+
+
+def _borne_out(code: str, outcome: Outcome, standing: Number) -> bool:
+    """The number is as it must be for this refusal, and the outcome has the id that such a one has."""
+    if code == "duplicate_conflict":  # the id tells the content, which is another than the number is bound to
+        same = (event_id(outcome.kind, *standing.key, content=content) for content in ("", standing.digest))
+        return bool(standing.kind) and outcome.event_id not in same
+    closed = standing.closed and (code == "claim_not_found" or bool(standing.kind))
+    return closed and outcome.event_id == event_id(outcome.kind, *standing.key)
 
 
 def _claim(outcome: Outcome, claim: Claim, verdict: Verdict, stored: Decision, version: Version | None) -> Working:

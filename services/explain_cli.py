@@ -57,7 +57,7 @@ async def _read(settings: Settings, claim_no: str, institution: str | None) -> l
 
 def _worked_out(one: Found) -> Working:
     if one.grounds is None:
-        return refused(one.outcome)
+        return refused(one.outcome, one.standing)
     try:
         return work_out(one.outcome, one.grounds)
     except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as failure:  # grounds that were tampered with

@@ -8,6 +8,7 @@ import msgspec
 
 from services.adjudication.store import PostgresStore
 from services.explain import Grounds, standing
+from services.intake.number import Number
 from shared import events
 from shared import outcome as outcomes
 from shared.errors import Stop
@@ -18,10 +19,11 @@ ClaimKey = tuple[str, str]  # institution, number
 
 
 class Found(NamedTuple):
-    """An outcome with its grounds; None where intake turned the record away."""
+    """An outcome with its grounds; None where intake turned the record away: then ``standing`` is its number, if it has one."""
 
     outcome: Outcome
     grounds: Grounds | None
+    standing: Number | None = None
 
 
 async def institutions(connection: asyncpg.Connection, number: str) -> list[str]:
@@ -50,8 +52,14 @@ async def found(connection: asyncpg.Connection, key: ClaimKey) -> list[Found]:
         if event.kind in ("claim", "account_use"):
             stood.append(outcome)
             last = event
-    refused = [Found(one, None) for one in await _refusals(connection, key[1]) if one.institution_id == key[0]]
-    return results + refused
+    refused = [one for one in await _refusals(connection, key[1]) if one.institution_id == key[0]]
+    number = await _number(connection, key) if refused else None
+    return results + [Found(one, None, number) for one in refused]
+
+
+async def _number(connection: asyncpg.Connection, key: ClaimKey) -> Number | None:
+    row = await connection.fetchrow(_NUMBER, *key)
+    return None if row is None else Number(**dict(row))
 
 
 async def undecided(connection: asyncpg.Connection, key: ClaimKey) -> bool:
@@ -95,6 +103,11 @@ select d.kind, d.claim_no, d.value as grounds, o.value as answer
   join account.outcome o using (institution_id, claim_no, kind, revision)
  where d.institution_id = $1 and d.claim_no = $2
  order by d.ordinal
+"""
+_NUMBER = """
+select institution_id, claim_no, part, coalesce(kind, '') as kind, coalesce(encode(digest, 'hex'), '') as digest,
+       coalesce(member_id, '') as member_id, reversed, closed
+  from intake.submission where institution_id = $1 and claim_no = $2
 """
 _ON_ITS_WAY = """
 select exists (select from intake.submission s where s.institution_id = $1 and s.claim_no = $2 and s.kind is not null

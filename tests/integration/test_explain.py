@@ -127,7 +127,7 @@ def test_a_rejection_by_the_rules_is_proven_and_one_at_intake_is_shown(settled: 
     [malformed] = explained(settled, "MALFORMED", "--institution", "H1")
     assert (malformed["reasons"][0]["code"], malformed["proven"]) == ("malformed", None)
     first, conflict = explained(settled, "CONFLICT")
-    assert (first["outcome"], conflict["reasons"][0]["code"]) == ("settled", "duplicate_conflict")
+    assert (first["outcome"], conflict["reasons"][0]["code"], conflict["proven"]) == ("settled", "duplicate_conflict", True)
     [use] = explained(settled, "USED")
     assert (use["kind"], use["proven"]) == ("account_use", True)
 

@@ -12,7 +12,10 @@ from adjudication_cases import KASHGAR, PACKS, claim, verdict
 
 from services.adjudication import engine
 from services.adjudication.counters import Counters
-from services.explain import Grounds, work_out
+from services.explain import Grounds, refused, work_out
+from services.intake.memory import MemoryStore as IntakeBooks
+from services.intake.number import Number
+from services.intake.steps import IntakeStep
 from services.law.readings import WITHOUT_ARTICLE
 from services.ops.generate import generate
 from services.replay import Replay, chunks, item_of
@@ -20,6 +23,7 @@ from shared import outcome as outcomes
 from shared.events import Event
 from shared.outcome import Outcome
 from shared.policy import Policies
+from shared.runtime.step import Filed, Record
 
 # The cap is given and the supplement above it is not: whoever reaches the cap and has the supplement is rejected half way.
 GIVEN = """
@@ -91,6 +95,47 @@ def test_every_outcome_of_a_day_is_proven_and_priced_line_by_line(policies: Poli
     assert codes["unknown_item"]
     assert priced > 100
     assert without_article <= WITHOUT_ARTICLE.keys()
+
+
+def bill(number: str, total: str) -> bytes:
+    named = {"type": "claim", "claim_no": number, "institution_id": "H1", "member_id": "M1", "benefit": "ordinary"}
+    how = {"channel": "direct", "emergency": False, "use_account": False}
+    when = {"visited_at": "2023-06-15T09:00:00+08:00", "submitted_at": "2023-06-15T10:00:00+08:00"}
+    costs = {"total": total, "own_paid": total, "over_limit": "0.00", "pre_self_pay": "0.00", "in_scope": "0.00"}
+    return json.dumps(named | how | when | costs).encode()
+
+
+def reversal(number: str) -> bytes:
+    named = {"type": "reversal", "claim_no": number, "institution_id": "H1"}
+    return json.dumps(named | {"reversed_at": "2023-06-15T11:00:00+08:00", "reason": "refund"}).encode()
+
+
+def test_what_intake_turned_away_is_borne_out_by_its_number() -> None:
+    lines = [bill("C1", "1.00"), bill("C1", "2.00"), reversal("C2"), bill("C2", "1.00"), reversal("C2"), bill("C2", "2.00")]
+    numbers = IntakeBooks()
+    step = IntakeStep(numbers, None)
+
+    async def refusals() -> list[Outcome]:
+        events = [step.decode(Record("claims.submitted", 0, number, 0, None, line)) for number, line in enumerate(lines)]
+        facts = await step.load(None, events)
+        rulings = [step.decide(event, facts) for event in events]
+        await step.record(None, [Filed(ruling, "claims.submitted", 0, 0, 0, ruling.message) for ruling in rulings])
+        return [outcomes.decode(ruling.rejection.value) for ruling in rulings if ruling.rejection is not None]
+
+    found = asyncio.run(refusals())
+    stood = asyncio.run(numbers.open(None, [Number(institution_id="H1", claim_no=no, part=0) for no in ("C1", "C2", "C3")]))
+    codes = [one.reasons[0].code for one in found]
+    conflict, not_found, before = "duplicate_conflict", "claim_not_found", "reversed_before_arrival"
+    assert codes == [conflict, not_found, before, not_found, conflict]
+    for one in found:
+        assert one.claim_no
+        own, other = ("C1", "C2") if one.claim_no == "C1" else ("C2", "C1")
+        assert refused(one, stood["H1", own]).differences == ()
+        assert refused(one, None).differences
+        if one.reasons[0].code != conflict:
+            assert refused(one, stood["H1", other]).differences
+            opened = msgspec.structs.replace(stood["H1", own], closed=False)
+            assert refused(one, opened).differences
 
 
 def test_a_line_priced_by_another_item_than_was_found_is_told(policies: Policies) -> None:
