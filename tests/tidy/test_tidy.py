@@ -207,6 +207,12 @@ def test_clients_of_kafka_get_their_credentials_in_one_place() -> None:
     assert spelled == {"shared/runtime/access.py"}
 
 
+def test_migrations_follow_each_other_one_by_one() -> None:
+    texts = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "deploy/migrations/versions").glob("0*.py"))]
+    steps = [re.findall(r'^(?:down_)?revision = "?(\w+)', text, re.MULTILINE) for text in texts]
+    assert steps == [[f"{n:04}", f"{n - 1:04}" if n > 1 else "None"] for n in range(1, len(steps) + 1)]
+
+
 def test_alerts_name_only_metrics_that_a_service_shows() -> None:
     rules = (ROOT / "deploy/monitoring/alerts.yml").read_text(encoding="utf-8")
     expressions = [rule["expr"] for group in yaml.safe_load(rules)["groups"] for rule in group["rules"]]

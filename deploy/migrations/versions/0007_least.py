@@ -4,8 +4,8 @@ from pathlib import Path
 
 from alembic import op
 
-revision = "0006"
-down_revision = "0005"
+revision = "0007"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 
@@ -15,7 +15,7 @@ SQL = Path(__file__).resolve().parents[1] / "sql"
 def upgrade() -> None:
     """Runs the plain SQL file."""
     cursor = op.get_bind().connection.cursor()
-    cursor.execute((SQL / "0006_least.sql").read_text(encoding="utf-8"))
+    cursor.execute((SQL / "0007_least.sql").read_text(encoding="utf-8"))
 
 
 def downgrade() -> None:
