@@ -130,14 +130,14 @@ def frozen(running: Deployment, *, name: str) -> Iterator[None]:
 
 @contextmanager
 def backends_ended(running: Deployment) -> Iterator[None]:
-    """Eight sessions of services, of three kinds, are ended inside transactions that have written."""
+    """Four sessions of services, of two kinds, are ended inside transactions that have written."""
     ended: set[tuple[int, str]] = set()
 
     def enough() -> bool:
         ended.update((pid, name) for pid, name in running.rows(_END_BACKENDS, [f"gongji-{name}" for name in SERVICES]))
-        return len(ended) >= 8 and len({name for _, name in ended}) >= 3
+        return len(ended) >= 4 and len({name for _, name in ended}) >= 2
 
-    until(enough, lambda: f"eight backends to be ended: {ended}", 120)
+    until(enough, lambda: f"four backends to be ended: {ended}", 120)
     yield
 
 

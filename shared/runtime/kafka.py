@@ -7,6 +7,7 @@ Kafka's committed offsets as a truth. A handler that raises would be passed over
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -34,6 +35,7 @@ ACK_SECONDS = 30.0
 _POLL_MS = 5  # FastStream waits as long after an empty answer; its default would add up to 200 ms to a claim
 _METADATA_MS = 10_000  # a topic that vanished and came back is seen within this; the client's default is five minutes
 _BATCH_BYTES = 262_144
+SETTLED_SECONDS = 10.0  # since the group last met; see ConsumerLog.advise
 _SESSION_MS = 6_000  # the least the broker takes: how long a killed worker's partitions wait
 _MAX_REQUEST = 9 * 1024 * 1024  # a dead letter: the largest record of any topic, and why it is dead
 
@@ -127,10 +129,11 @@ async def _abandon(client: AIOKafkaProducer) -> None:
 
 
 class ConsumerLog:
-    """A consumer as the holdings see it."""
+    """A consumer as the holdings see it, from one meeting of its group to the next."""
 
     def __init__(self, consumer: AIOKafkaConsumer) -> None:
         self._consumer = consumer
+        self._met = time.monotonic()
 
     def assigned(self) -> set[Place]:
         return {(tp.topic, tp.partition) for tp in self._consumer.assignment()}
@@ -161,6 +164,13 @@ class ConsumerLog:
         return {(tp.topic, tp.partition): (starts[tp], ends[tp]) for tp in partitions}
 
     async def advise(self, offsets: Mapping[Place, int]) -> None:
+        """Commits to Kafka, but not soon after a rebalance.
+
+        A commit that crosses a rebalance has the old generation; the client takes the refusal for its own exclusion and joins
+        as somebody new, which is the next rebalance. Three workers kept each other from their partitions so for minutes.
+        """
+        if time.monotonic() - self._met < SETTLED_SECONDS:
+            return
         mine = self.assigned()
         try:
             commit = {TopicPartition(*place): offset for place, offset in offsets.items() if place in mine}

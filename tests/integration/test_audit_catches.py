@@ -205,7 +205,7 @@ PLANTS = (
     ),
     Plant(
         "a deductible taken twice",
-        ("accumulators_form_a_chain",),
+        ("accumulators_form_a_chain", "accumulators_are_what_stands"),
         (
             # The second claim of a member begins again at zero, as if the first had not been.
             """
@@ -224,7 +224,6 @@ PLANTS = (
         may=(
             "decision_again_is_the_same",
             "accumulators_rebuilt",
-            "accumulators_are_what_stands",
             "reversal_gives_back",
             "no_claim_exceeds_its_ceiling",
         ),

@@ -108,7 +108,7 @@ def test_a_closing_that_could_not_be_announced_is_announced_by_the_next(
     asyncio.run(file(deployment["GONGJI_POSTGRES"], "10.00"))
     with monkeypatch.context() as broken:
         broken.setenv("GONGJI_KAFKA", "127.0.0.1:9")
-        result = CliRunner().invoke(app, ["close"])
+        result = CliRunner().invoke(app, ["close", "--reason", "month"])
     assert result.exit_code == 3
     assert "stays closed" in result.stderr
     run("close", "--reason", "month")

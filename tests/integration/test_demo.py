@@ -121,7 +121,7 @@ def test_a_demo_asked_to_keep_stays_up_and_says_how_to_stop(home: Path) -> None:
         addresses = local.status(home)
         assert addresses is not None
         assert addresses.dead == []
-        for address in (addresses.kafka, addresses.postgres, addresses.redis):
+        for address in (addresses.kafka, addresses.postgres.split("@")[1], addresses.redis):  # its password is not printed
             assert address in result.stderr
         assert sum(command.rstrip().endswith("serve account") for command in left_behind(home)) == 1
         kill, pid = next(line for line in result.stderr.splitlines() if "to stop" in line).split(";")[0].split()[-2:]

@@ -13,6 +13,7 @@ from loop_world import PARTITIONS, World, partition_for, until
 
 from shared.errors import Retry
 from shared.identity import part_of
+from shared.runtime import kafka
 from shared.runtime.kafka import Producer
 from shared.runtime.relay import Outgoing
 from shared.runtime.step import Message
@@ -84,13 +85,19 @@ async def test_without_any_committed_offset_a_topic_is_read_from_its_beginning(w
     assert await world.noted() == claims(10)
 
 
-async def test_only_what_was_applied_is_committed_to_kafka(world: World) -> None:
+async def test_only_what_was_applied_is_committed_to_kafka_and_only_once_the_group_is_settled(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit that crosses a rebalance starts the next one."""
     worker = await world.worker()
     await world.send([line("C1"), line("C2")], partition=1)
     await world.applied(2)
-    await worker.holdings.advise()
     consumer = worker.consumer()
     assert consumer is not None
+    await worker.holdings.advise()
+    assert await consumer.committed(TopicPartition(world.source, 1)) is None
+    monkeypatch.setattr(kafka, "SETTLED_SECONDS", 0.0)
+    await worker.holdings.advise()
     committed = {n: await consumer.committed(TopicPartition(world.source, n)) for n in range(PARTITIONS)}
     assert committed == {0: 0, 1: 2, 2: 0, 3: 0}
 
