@@ -22,7 +22,7 @@ from services.trial import ShownAccounts, ShownAccumulators, Trials
 from shared.events import REJECTED, SETTLED
 from shared.policy import Policies
 from shared.runtime.cache import Cache
-from shared.runtime.kafka import Producer
+from shared.runtime.producer import Producer
 from shared.runtime.settings import Settings
 from shared.runtime.tail import Tail
 from shared.runtime.topics import declared

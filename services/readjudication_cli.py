@@ -22,7 +22,7 @@ from shared.outcome import decode as decode_outcome
 from shared.policy import Policies
 from shared.runtime.command import add_outcome, log_command, stated
 from shared.runtime.database import Database, reader
-from shared.runtime.kafka import Producer
+from shared.runtime.producer import Producer
 from shared.runtime.relay import Outgoing
 from shared.runtime.settings import Settings
 from shared.runtime.step import Message

@@ -24,8 +24,9 @@ from shared.runtime import topics as declared_topics
 from shared.runtime.cache import Projection
 from shared.runtime.database import Database
 from shared.runtime.holdings import Holdings
-from shared.runtime.kafka import Producer, consume, make_broker
+from shared.runtime.kafka import consume, make_broker
 from shared.runtime.loop import Loop
+from shared.runtime.producer import Producer
 from shared.runtime.relay import Outgoing
 from shared.runtime.takeover import Taker
 from shared.runtime.telemetry import Telemetry

@@ -15,7 +15,7 @@ from verdict import compare
 from shared.errors import Retry
 from shared.events import ACCEPTED, ADJUDICATED, ELIGIBLE, SUBMITTED
 from shared.identity import part_of
-from shared.runtime.kafka import Producer
+from shared.runtime.producer import Producer
 from shared.runtime.relay import Outgoing
 from shared.runtime.step import Message
 

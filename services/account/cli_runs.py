@@ -22,7 +22,7 @@ from shared.errors import Retry, ServerMissing, Stop
 from shared.money import yuan
 from shared.policy import Policies
 from shared.runtime.database import Database, reader
-from shared.runtime.kafka import Producer
+from shared.runtime.producer import Producer
 from shared.runtime.settings import Settings
 
 _EVERY = 1000  # members between two movements of the bar

@@ -8,14 +8,14 @@ is between a region's funds and its own member, and never crosses a border.
 from collections.abc import Sequence
 
 from services.account import journals, sums
-from services.account.answer import Answer, Facts, Settlement, key_of, keys_before
+from services.account.answer import Answer, Facts, Settlement, keys_before
+from services.account.booking import Booking, stated
 from services.account.journals import Place
 from services.account.late import redirected
 from services.account.ledger import Journal
-from services.account.outcomes import outcome_bytes
 from services.account.sums import Change
 from services.account.worklist import NO_TODO, Todo
-from shared.events import SETTLED, Decision, Event
+from shared.events import Decision, Event
 from shared.identity import part_of
 
 
@@ -40,28 +40,8 @@ def _settlement(event: Event, facts: Facts, decision: Decision, before: Sequence
     journal, todo = _journal(event, facts, place, before, change, payer)
     given = ((event.member_id, -change.account), (payer, -change.family_account))
     moves = tuple((member_id, amount) for member_id, amount in given if amount and member_id not in facts.closed)
-    for member_id, amount in moves:
-        facts.balances[member_id] = facts.balances.get(member_id, 0) + amount
-    balance = facts.balances.get(event.member_id, 0)
-    value = outcome_bytes(
-        event, decision, reasons=decision.reasons, sums=change, balance=balance, place=place,
-        settled_at=facts.stamped, payee=journals.MEMBER,
-    )  # fmt: skip
-    answer = Answer(
-        key=key_of(event),
-        member_id=event.member_id,
-        outcome="settled",
-        target=SETTLED,
-        value=value,
-        sums=change,
-        family_payer=payer if change.family_account else "",
-        insured_region=place.insured,
-        care_region=place.care,
-        settled_at=facts.now,
-        journal_id=journal.journal_id if journal else None,
-        payee=journals.MEMBER,
-    )
-    return Settlement(answer, part_of(event.member_id), journal, moves, todo)
+    booking = Booking(change, payer, place, decision.reasons, payee=journals.MEMBER)
+    return stated(event, facts, decision, booking, journal, moves, todo)
 
 
 def _journal(  # noqa: PLR0917 - one journal's parts

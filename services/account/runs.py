@@ -20,8 +20,8 @@ from shared.errors import Stop
 from shared.identity import part_of, partition_of
 from shared.runtime.command import add_outcome, log_command, who
 from shared.runtime.database import Database
-from shared.runtime.kafka import Producer
 from shared.runtime.points import reach
+from shared.runtime.producer import Producer
 from shared.runtime.relay import Outgoing
 from shared.runtime.step import Message, Tx
 

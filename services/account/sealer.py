@@ -15,7 +15,7 @@ from shared.errors import Retry
 from shared.events import LEDGER_ROOTS
 from shared.identity import part_of
 from shared.runtime.database import Database
-from shared.runtime.kafka import Producer
+from shared.runtime.producer import Producer
 from shared.runtime.relay import Outgoing
 from shared.runtime.settings import Settings
 from shared.runtime.step import Message

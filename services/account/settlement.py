@@ -4,21 +4,20 @@ Pure: all comes from the event and the facts, and the facts are brought up to da
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from services.account import journals, sums
 from services.account.answer import Answer, Facts, Settlement, key_asked, key_of, keys_reversible
+from services.account.booking import Booking, stated
 from services.account.journals import Place
 from services.account.late import redirected
 from services.account.ledger import Journal, mirrored
 from services.account.outcomes import outcome_bytes
 from services.account.revision import last_journal, revise
-from services.account.sums import Sums
 from services.account.use import Permission
 from services.account.worklist import NO_TODO
 from shared import quote
 from shared.claim import AccountUse, Claim
-from shared.events import REJECTED, SETTLED, Decision, Event, Verdict
+from shared.events import REJECTED, Decision, Event, Verdict
 from shared.identity import part_of
 from shared.outcome import decode
 from shared.reasons import Reason
@@ -48,17 +47,6 @@ def settle(event: Event, facts: Facts, may_pay: UseRule) -> Settlement | None:
     return settlement
 
 
-class _Booking(NamedTuple):
-    """What is to be booked: amounts (of a reversal negative), whose family account, where, and why so."""
-
-    amounts: Sums
-    payer: str
-    place: Place
-    reasons: tuple[Reason, ...]
-    reverses: tuple[Answer, ...] = ()  # the claim's outcomes, the first and its further revisions
-    payee: str = ""
-
-
 def _settle_claim(event: Event, facts: Facts) -> Settlement:
     claim, verdict, decision = event.claim, event.verdict, event.decision
     if claim is None or verdict is None or decision is None:
@@ -78,7 +66,7 @@ def _settle_claim(event: Event, facts: Facts) -> Settlement:
     place = Place(verdict.region, verdict.care_region, event.institution_id)
     why = _claim_reasons(claim, verdict, decision)
     payee = journals.MEMBER if claim.channel == "manual" else ""  # he paid the institution, and asks for it back
-    return _book(event, facts, decision, _Booking(sums.of_claim(decision, share), payer or "", place, why, payee=payee))
+    return _book(event, facts, decision, Booking(sums.of_claim(decision, share), payer or "", place, why, payee=payee))
 
 
 def _claim_reasons(claim: Claim, verdict: Verdict, decision: Decision) -> tuple[Reason, ...]:
@@ -115,7 +103,7 @@ def _settle_use(event: Event, facts: Facts, may_pay: UseRule) -> Settlement:
     share = sums.pay(use.amount, facts.balances.get(event.member_id, 0), 0)
     place = Place(verdict.region, verdict.care_region, event.institution_id)
     amounts = sums.of_purchase(use.amount, share)
-    return _book(event, facts, ruling, _Booking(amounts, "", place, ()))
+    return _book(event, facts, ruling, Booking(amounts, "", place, ()))
 
 
 def _reverse(event: Event, facts: Facts) -> Settlement:
@@ -136,7 +124,7 @@ def _reverse(event: Event, facts: Facts) -> Settlement:
     if (decision.total, decision.fund_total) != (amounts.total, amounts.fund_total):
         raise ValueError("adjudication takes back other amounts than were settled")
     place = Place(original.insured_region, original.care_region, event.institution_id)
-    booking = _Booking(amounts, original.family_payer, place, decision.reasons, reverses=settled, payee=original.payee)
+    booking = Booking(amounts, original.family_payer, place, decision.reasons, reverses=settled, payee=original.payee)
     return _book(event, facts, decision, booking)
 
 
@@ -161,40 +149,20 @@ def _reject(event: Event, facts: Facts, decision: Decision) -> Settlement:
     return Settlement(answer, part_of(event.member_id))
 
 
-def _book(event: Event, facts: Facts, decision: Decision, booking: _Booking) -> Settlement:
+def _book(event: Event, facts: Facts, decision: Decision, booking: Booking) -> Settlement:
     """Moves the money in the facts, and states journal and outcome."""
-    amounts, payer, place, reasons, reverses, payee = booking
-    accounts = ((event.member_id, amounts.account), (payer, amounts.family_account))
+    amounts, reverses = booking.amounts, booking.reverses
+    accounts = ((event.member_id, amounts.account), (booking.payer, amounts.family_account))
     moves = tuple((member_id, -amount) for member_id, amount in accounts if amount)
-    journal, todo = _journal(event, facts, place, booking, moves), NO_TODO
+    journal, todo = _journal(event, facts, booking, moves), NO_TODO
     if reverses and journal is not None and facts.closed:
-        journal, todo = redirected(journal, facts.closed, place.insured)
+        journal, todo = redirected(journal, facts.closed, booking.place.insured)
         moves = tuple(one for one in moves if one[0] not in facts.closed)
-    for member_id, amount in moves:
-        facts.balances[member_id] = facts.balances.get(member_id, 0) + amount
-    balance = facts.balances.get(event.member_id, 0)
-    value = outcome_bytes(
-        event, decision, sums=amounts, reasons=reasons, balance=balance, place=place, settled_at=facts.stamped, payee=payee
-    )
-    answer = Answer(
-        key=key_of(event),
-        member_id=event.member_id,
-        outcome="reversed" if reverses else "settled",
-        target=SETTLED,
-        value=value,
-        sums=amounts,
-        family_payer=payer if amounts.family_account else "",
-        insured_region=place.insured,
-        care_region=place.care,
-        settled_at=facts.now,
-        journal_id=journal.journal_id if journal else None,
-        payee=payee,
-    )
-    return Settlement(answer, part_of(event.member_id), journal, moves, todo)
+    return stated(event, facts, decision, booking, journal, moves, todo)
 
 
-def _journal(event: Event, facts: Facts, place: Place, booking: _Booking, moves: tuple[tuple[str, int], ...]) -> Journal | None:
-    reverses, member_id = booking.reverses, event.member_id
+def _journal(event: Event, facts: Facts, booking: Booking, moves: tuple[tuple[str, int], ...]) -> Journal | None:
+    reverses, place, member_id = booking.reverses, booking.place, event.member_id
     paid = [(whose, abs(amount)) for whose, amount in moves]
     stands = booking.amounts.negated() if reverses else booking.amounts
     if booking.payee == journals.MEMBER:

@@ -19,7 +19,7 @@ from shared.events import WINDOWS
 from shared.money import yuan
 from shared.runtime.command import log_command, stated
 from shared.runtime.database import Database, reach, reader
-from shared.runtime.kafka import Producer
+from shared.runtime.producer import Producer
 from shared.runtime.relay import Outgoing
 from shared.runtime.settings import Settings
 

@@ -7,40 +7,20 @@ announces again what was committed and not yet relayed, and seeks the log to ``n
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from shared.errors import Retry, Stop
 from shared.runtime import lease as leases
 from shared.runtime.cache import Projection
 from shared.runtime.lease import Lease, Place
 from shared.runtime.step import Filed, Record
-from shared.runtime.takeover import Bounds, Taker, fits, proves
+from shared.runtime.takeover import Bounds, Log, Taker, fits, proves
 
 _FENCED_SECONDS = 2.0  # time for the broker to tell a worker that woke up that its partitions moved
 _BACKOFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 _BOUNDS_SECONDS = 5.0
 _PROJECTION_SWEEP_SECONDS = 10.0
 _PROJECTION_AGAIN_SECONDS = 4.0  # a frozen Redis takes a second to be given up, and batches wait for it
-
-
-class Log(Protocol):
-    """What is needed of the consumer."""
-
-    def assigned(self) -> set[Place]: ...
-    def hold(self, place: Place) -> None:
-        """Fetches nothing more of this partition until ``go``."""
-
-    def go(self, place: Place, offset: int) -> None:
-        """Fetches this partition from this offset on, dropping what was fetched before."""
-
-    async def bounds(self, places: Iterable[Place]) -> Mapping[Place, tuple[int, int]]:
-        """(first offset, end offset) of each. Raises Retry."""
-
-    async def advise(self, offsets: Mapping[Place, int]) -> None:
-        """Tells Kafka how far we are, for lag tools. Never raises."""
-
-    def waiting(self, offsets: Mapping[Place, int]) -> int:
-        """Records in the log past these offsets, as the last fetch knew it."""
 
 
 class Holdings:

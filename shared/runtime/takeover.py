@@ -1,8 +1,8 @@
 """Taking a lease: raise its epoch, prove that the log is the one we knew, announce again what was not acknowledged."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import asyncpg
 
@@ -18,6 +18,26 @@ from shared.runtime.telemetry import Telemetry
 Bounds = tuple[int, int]  # of a log: first offset, end
 
 _TAKE_LOCK = "2s"
+
+
+class Log(Protocol):
+    """What is needed of the consumer."""
+
+    def assigned(self) -> set[Place]: ...
+    def hold(self, place: Place) -> None:
+        """Fetches nothing more of this partition until ``go``."""
+
+    def go(self, place: Place, offset: int) -> None:
+        """Fetches this partition from this offset on, dropping what was fetched before."""
+
+    async def bounds(self, places: Iterable[Place]) -> Mapping[Place, tuple[int, int]]:
+        """(first offset, end offset) of each. Raises Retry."""
+
+    async def advise(self, offsets: Mapping[Place, int]) -> None:
+        """Tells Kafka how far we are, for lag tools. Never raises."""
+
+    def waiting(self, offsets: Mapping[Place, int]) -> int:
+        """Records in the log past these offsets, as the last fetch knew it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from loop_world import PARTITIONS, World, partition_for, until
 from shared.errors import Retry
 from shared.identity import part_of
 from shared.runtime import kafka
-from shared.runtime.kafka import Producer
+from shared.runtime.producer import Producer
 from shared.runtime.relay import Outgoing
 from shared.runtime.step import Message
 

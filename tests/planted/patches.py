@@ -114,7 +114,7 @@ PATCHES: Final = (
         f"{_T_OFFSETS}::test_a_step_without_a_table_moves_no_offset_before_its_announcement_is_acknowledged",
     ),
     Patch(
-        "every announcement goes to the partition of its part", "shared/runtime/kafka.py",
+        "every announcement goes to the partition of its part", "shared/runtime/producer.py",
         "            partition = partition_of(message.part, self._partitions[message.topic])", "            partition = 0",
         f"{_T_OFFSETS}::test_every_announcement_goes_to_the_partition_of_its_part_in_order",
     ),
