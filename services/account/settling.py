@@ -19,7 +19,7 @@ from shared.runtime.database import Database
 TO_MEMBER: Final = "owed_to_member"
 BY_MEMBER: Final = "owed_by_member"
 
-# Both halves go by an index of their own (0005_account.sql), which knows only these accounts.
+# Both halves go by an index of their own (0006_account.sql), which knows only these accounts.
 _RUNNING: Final = """
     select account, sum(amount)::bigint as amount, max(journal_id) as last from (
         select credit as account, amount, journal_id from account.posting where credit like 'member:%' and credit = any($1)

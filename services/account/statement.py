@@ -22,7 +22,7 @@ REASONS: Final = {
 }
 
 _DAY = "((j.booked_at at time zone 'utc') + interval '8 hours')::date"
-# Personal accounts and those of members have indexes of their own (0005_account.sql): ``like`` tells the planner of which.
+# Personal accounts and those of members have indexes of their own (0006_account.sql): ``like`` tells the planner of which.
 _INDEXED = ("personal:", "member:")
 _SIDES = f"""
     select p.journal_id, p.line, p.amount, p.credit as other, 'debit' as side,

@@ -20,7 +20,7 @@ from shared.reasons import reason
 from shared.runtime.kept import Spill
 
 MIGRATIONS = Path(__file__).parents[2] / "deploy/migrations/sql"
-SQL = "".join((MIGRATIONS / f"{name}.sql").read_text() for name in ("0001_account", "0002_crediting", "0005_account"))
+SQL = "".join((MIGRATIONS / f"{name}.sql").read_text() for name in ("0001_account", "0002_crediting", "0006_account"))
 
 
 @pytest.fixture(params=["memory", "spilled", "simulated", pytest.param("postgres", marks=pytest.mark.servers)])

@@ -32,7 +32,7 @@ from shared.reasons import reason
 from shared.runtime.kept import Spill
 
 MIGRATIONS = Path(__file__).parents[2] / "deploy/migrations/sql"
-SQL = "".join((MIGRATIONS / f"{number}_adjudication.sql").read_text() for number in ("0001", "0005"))
+SQL = "".join((MIGRATIONS / f"{number}_adjudication.sql").read_text() for number in ("0001", "0006"))
 
 
 @pytest.fixture

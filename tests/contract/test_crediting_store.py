@@ -16,7 +16,7 @@ from shared.errors import Stop
 
 SQL = [
     Path(__file__).parents[2] / "deploy/migrations/sql" / name
-    for name in ("0001_account.sql", "0002_crediting.sql", "0005_account.sql")
+    for name in ("0001_account.sql", "0002_crediting.sql", "0006_account.sql")
 ]
 
 

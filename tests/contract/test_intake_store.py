@@ -13,6 +13,7 @@ import pytest
 from psycopg import sql
 from simulation import still
 from simulation.stores import IntakeStore
+from waiting import until_sessions_wait
 
 from deploy import migrations
 from deploy.local.servers import Addresses
@@ -59,11 +60,11 @@ class Connections:
     """Connections to a database that has intake's tables, closed after the test."""
 
     def __init__(self, dsn: str) -> None:
-        self._dsn = dsn
+        self.dsn = dsn
         self._opened: list[asyncpg.Connection] = []
 
     async def one(self) -> asyncpg.Connection:
-        self._opened.append(await asyncpg.connect(self._dsn))
+        self._opened.append(await asyncpg.connect(self.dsn))
         return self._opened[-1]
 
     async def close(self) -> None:
@@ -194,7 +195,7 @@ async def test_two_partitions_that_race_for_one_number_come_one_after_the_other(
             return await store.open(second, [a_number("C2", digest="cd" * 32), a_number("C0")])
 
     racing = asyncio.create_task(race())
-    await asyncio.sleep(0.1)
+    await until_sessions_wait(connections.dsn)
     assert not racing.done()
     await holding.commit()
     assert await racing == {("I1", "C2"): a_number("C2")}

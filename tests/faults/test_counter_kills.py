@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from counter_world import MEMBERS, Line, World, claim, world
+from deployment import until
 from servers import LocalServers
 
 Fault = Callable[[World], None]
@@ -55,7 +56,8 @@ async def test_every_waiting_claim_ends_with_one_outcome_its_client_learns(count
     asked = [claim(chance.choice(MEMBERS), f"{chance.randrange(1, 90)}.00") for _ in range(40)]
     async with counter.client(patience=300) as client:
         waiting = asyncio.create_task(_all([client.settle(one) for one in asked]))
-        await asyncio.sleep(chance.uniform(0.05, 0.5))
+        some = chance.randrange(1, 40)
+        await asyncio.to_thread(until, lambda: _numbers(counter, asked) >= some, f"{some} claims to be on their way")
         await asyncio.to_thread(FAULTS[what], counter)
         outcomes = await waiting
         again = [await client.outcome(one["institution_id"], one["claim_no"]) for one in asked]
@@ -85,6 +87,13 @@ async def test_a_stream_goes_on_after_the_cut(counter: World, what: str) -> None
 def test_the_books_are_clean_after_all_of_it(counter: World) -> None:
     counter.deployment.drain()
     counter.deployment.audit()
+
+
+def _numbers(counter: World, asked: list[Line]) -> int:
+    [(count,)] = counter.deployment.rows(
+        "select count(*) from intake.submission where claim_no = any(%s)", [one["claim_no"] for one in asked]
+    )
+    return int(count)
 
 
 async def _all(waiting: list[Awaitable[dict[str, Any]]]) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """Where the loop goes on, what it announces, and who works: Postgres says, whatever Kafka's own books say."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ from loop_world import PARTITIONS, World, partition_for, until
 from shared.errors import Retry
 from shared.identity import part_of
 from shared.runtime import kafka
+from shared.runtime.lease import Place
 from shared.runtime.producer import Producer
 from shared.runtime.relay import Outgoing
 from shared.runtime.step import Message
@@ -318,7 +319,7 @@ async def _by_source(world: World) -> dict[int, list[str]]:
     return found
 
 
-async def test_a_worker_waits_for_its_batch_before_it_lets_a_partition_go(world: World) -> None:
+async def test_a_worker_waits_for_its_batch_before_it_lets_a_partition_go(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     inside, go_on = asyncio.Event(), asyncio.Event()
 
     async def wait(_: Any, __: Sequence[Any]) -> None:
@@ -329,8 +330,16 @@ async def test_a_worker_waits_for_its_batch_before_it_lets_a_partition_go(world:
     await world.holds_all(first)
     await world.send([line(claim) for claim in claims(10)])
     await inside.wait()
+    revoked, asked_back = first.holdings.revoked, asyncio.Event()
+
+    async def revoke(places: Iterable[Place]) -> None:
+        asked_back.set()
+        await revoked(places)
+
+    monkeypatch.setattr(first.holdings, "revoked", revoke)
     joining = asyncio.create_task(world.worker())
-    await asyncio.sleep(1)  # the rebalance is under way, and must wait for the batch
+    await asyncio.wait_for(asked_back.wait(), 20)  # the rebalance is under way, and must wait for the batch
+    assert first.held
     go_on.set()
     second = await joining
     await until(lambda: bool(second.held) and bool(first.held), "both to work")

@@ -54,15 +54,25 @@ async def check(settings: Settings, owner: asyncpg.Connection) -> Checked:
     return await seal_check.check(owner, sealer.published(settings.home / "roots"))
 
 
-async def test_a_number_drawn_early_and_booked_late_is_waited_for(settings: Settings, owner: asyncpg.Connection) -> None:
+async def test_a_number_drawn_early_and_booked_late_is_waited_for(
+    settings: Settings, owner: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
     slow = await asyncpg.connect(settings.postgres)
     transaction = slow.transaction()
     await transaction.start()
     early = await slow.fetchval("select nextval('account.journal_number')")
     late = await book(owner, "C2")
     assert early < late
+    holders, looks = seal_store.holders, asyncio.Semaphore(0)
+
+    async def look(tx: asyncpg.Connection) -> frozenset[str]:
+        looks.release()
+        return await holders(tx)
+
+    monkeypatch.setattr(seal_store, "holders", look)
     sealing = asyncio.create_task(seal(settings))
-    await asyncio.sleep(0.5)
+    for _ in range(2):
+        await asyncio.wait_for(looks.acquire(), 20)
     assert not sealing.done(), "it must not seal above a number that may still be booked"
     assert (await seal_store.tail(owner)).number == 0
     await book(slow, "C1", journal_id=early)

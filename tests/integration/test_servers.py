@@ -7,7 +7,6 @@ import signal
 import socket
 import stat
 import subprocess
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -20,6 +19,7 @@ import redis
 import servers as fixtures
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from deployment import until
 from servers import LocalServers
 from typer.testing import CliRunner
 
@@ -164,11 +164,16 @@ def test_a_postmaster_killed_under_a_busy_session_comes_up_again(local: LocalSer
         busy.execute("set statement_timeout = 0")
         with ThreadPoolExecutor(1) as aside:
             asleep = aside.submit(busy.execute, "select pg_sleep(300)")
-            time.sleep(0.3)
+            until(lambda: _asleep(local), "the session to be busy")
             local.kill("postgres")
             assert local.up().dead == []
             with pytest.raises(psycopg.OperationalError):
                 asleep.result(timeout=30)
+
+
+def _asleep(local: LocalServers) -> bool:
+    with psycopg.connect(local.addresses.postgres) as looking:
+        return looking.execute("select count(*) from pg_stat_activity where wait_event = 'PgSleep'").fetchone() == (1,)
 
 
 def test_commands_at_the_same_time_start_each_server_once(local: LocalServers) -> None:

@@ -15,7 +15,7 @@ SQL = Path(__file__).resolve().parents[1] / "sql"
 def upgrade() -> None:
     """Runs the plain SQL files."""
     cursor = op.get_bind().connection.cursor()
-    for name in ("0005_adjudication.sql", "0005_account.sql", "0005_grants.sql"):
+    for name in ("0006_adjudication.sql", "0006_account.sql", "0006_grants.sql"):
         cursor.execute((SQL / name).read_text(encoding="utf-8"))
 
 

@@ -30,7 +30,7 @@ create index posting_to_member on account.posting (credit) where credit like 'me
 create index posting_from_account on account.posting (debit) where debit like 'personal:%';
 create index posting_to_account on account.posting (credit) where credit like 'personal:%';
 
--- What an operator settled: a posting of the work list, or (line 0) all that was open between a region and a member.
+-- What an operator settled: a posting of the work list, or (no item) all that was open between a region and a member.
 create table account.settling (
     journal_id   bigint      not null, -- of the settlement
     member_id    text        not null,
