@@ -330,16 +330,18 @@ async def test_a_worker_waits_for_its_batch_before_it_lets_a_partition_go(world:
     await world.holds_all(first)
     await world.send([line(claim) for claim in claims(10)])
     await inside.wait()
-    revoked, asked_back = first.holdings.revoked, asyncio.Event()
+    revoked, asked_back, let_go = first.holdings.revoked, asyncio.Event(), asyncio.Event()
 
     async def revoke(places: Iterable[Place]) -> None:
         asked_back.set()
         await revoked(places)
+        let_go.set()
 
     monkeypatch.setattr(first.holdings, "revoked", revoke)
     joining = asyncio.create_task(world.worker())
-    await asyncio.wait_for(asked_back.wait(), 20)  # the rebalance is under way, and must wait for the batch
-    assert first.held
+    await asyncio.wait_for(asked_back.wait(), 20)
+    with pytest.raises(TimeoutError):  # time enough to let go, were it not for the batch
+        await asyncio.wait_for(let_go.wait(), 1)
     go_on.set()
     second = await joining
     await until(lambda: bool(second.held) and bool(first.held), "both to work")
