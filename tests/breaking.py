@@ -130,22 +130,24 @@ def frozen(running: Deployment, *, name: str) -> Iterator[None]:
 
 @contextmanager
 def backends_ended(running: Deployment) -> Iterator[None]:
-    """Four sessions of services, of two kinds, are ended inside transactions that have written."""
-    ended: set[tuple[int, str]] = set()
-
-    def enough() -> bool:
-        ended.update((pid, name) for pid, name in running.rows(_END_BACKENDS, [f"gongji-{name}" for name in SERVICES]))
-        return len(ended) >= 4 and len({name for _, name in ended}) >= 2
-
-    until(enough, lambda: f"four backends to be ended: {ended}", 120)
+    """A session of each of three services is ended inside a transaction that has written: an operator's lock keeps it there."""
+    for service, table in _HELD_AT.items():
+        with psycopg.connect(running.servers.addresses.postgres) as operator:
+            operator.execute(f"lock table {table} in share mode")
+            until(partial(_end_who_waits, running, service), f"{service} to be ended before it writes to {table}", 120)
     yield
 
 
-_END_BACKENDS = """
-    with written as materialized (  -- the planner would else end backends before it looks at their names
-        select pid, application_name from pg_stat_activity
-        where application_name = any(%s) and backend_xid is not null
-    ) select pid, application_name from written where pg_terminate_backend(pid)
+def _end_who_waits(running: Deployment, service: str) -> bool:
+    return running.rows(_END_WHO_WAITS, f"gongji-{service}") != []
+
+
+_HELD_AT: Final = {"account": "account.outcome", "adjudication": "adjudication.decision", "intake": "intake.outgoing"}
+_END_WHO_WAITS = """
+    with waiting as materialized (  -- the planner would else end backends before it looks at their names
+        select pid from pg_stat_activity
+        where application_name = %s and backend_xid is not null and wait_event_type = 'Lock'
+    ) select pid from waiting where pg_terminate_backend(pid)
 """
 
 
@@ -309,7 +311,7 @@ FAULTS: Final = (
     Fault("Kafka: frozen 30 s", partial(frozen, name="kafka"), 30.0),
     Fault("Postgres: immediate stop", partial(stopped, name="postgres", number=signal.SIGQUIT), brief=True),
     Fault("Postgres: kill -9", partial(stopped, name="postgres")),
-    Fault("Postgres: sessions ended in their transactions", backends_ended, brief=True),
+    Fault("Postgres: sessions ended in their transactions", backends_ended, brief=True, spread=20.0),
     Fault("Postgres: serialization failures", partial(refused_by_chance, sqlstate="40001"), 5.0, brief=True),
     Fault("Postgres: deadlocks", partial(refused_by_chance, sqlstate="40P01"), 5.0),
     Fault("Postgres: the counters locked by an operator", partial(locked_by_an_operator, table="adjudication.counter"), 60.0),
