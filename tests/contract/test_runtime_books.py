@@ -247,6 +247,24 @@ async def test_what_was_not_relayed_is_announced_again_in_its_order(bench: Bench
     assert lease.relayed_seq == 3
 
 
+async def test_what_was_announced_again_is_marked_when_the_lease_is_taken(bench: Bench) -> None:
+    """A reversal waits for the mark of its claim, and while it waits its batch gives up every lease it touches."""
+    tx = await bench.session()
+    await bench.move(tx, await bench.take(tx), 1, decided=1)
+    await aside(tx, (poison(0), 1))
+    database = Database("", role="", name="")
+    database._connection = tx
+
+    class Sender:
+        async def send(self, outgoing: Any) -> None: ...
+
+    step = cast("Any", SimpleNamespace(service=SERVICE, outbox=None))
+    taker = Taker(step, database, cast("Any", Sender()), Telemetry("test", "books"), "k", "next")
+    await taker.take((TOPIC, 0), (0, 1), cast("Any", None))
+    again = await bench.take(tx)
+    assert (again.out_seq, again.relayed_seq) == (1, 1)
+
+
 async def test_bounds_older_than_the_lease_are_asked_for_again(bench: Bench) -> None:
     """Whoever had it went on after we had asked where the log ends: no reason to stop the partition."""
     tx = await bench.session()
