@@ -26,6 +26,7 @@ from shared.events import Event, Reviewed, Rework, decode
 from shared.identity import event_id
 from shared.outcome import Outcome
 from shared.outcome import decode as decode_outcome
+from shared.policy import Policies
 from shared.register import AccountCredit, RegisterRecord
 from shared.runtime.step import Filed, Message, Record
 
@@ -36,15 +37,15 @@ MONEY = ("pooled", "large_expense", "civil_servant", "veterans", "account", "fam
 class YearWorld:
     """One member's path. Outcomes in the order in which they were made."""
 
-    def __init__(self, register: Iterable[RegisterRecord], credit: int = 0) -> None:
+    def __init__(self, register: Iterable[RegisterRecord], credit: int = 0, policies: Policies = POLICIES) -> None:
         self.register = RegisterStore()
         self.decisions = AdjudicationStore()
         self.accounts = AccountStore()
         self.clearing = ClearingStore()
         self._steps: tuple[Any, ...] = (
-            EligibilityStep(self.register, POLICIES),
-            AdjudicationStep(self.decisions, POLICIES),
-            AccountStep(self.accounts, POLICIES, lambda: NOW),
+            EligibilityStep(self.register, policies),
+            AdjudicationStep(self.decisions, policies),
+            AccountStep(self.accounts, policies, lambda: NOW),
             CrossregionStep(self.clearing),
         )
         self._first = tuple(register)

@@ -194,4 +194,14 @@ PATCHES: Final = (
         "    if promised is not None:  # the patient", "    if promised is not None and not claim.total:  # the patient",
         "tests/unit/test_quote.py::test_the_account_pays_what_was_quoted_or_less",
     ),
+    Patch(
+        "a year worked out again: what a claim takes of each accumulator is compared too", "services/adjudication/year.py",
+        " and taken(old) == taken(new)", "",
+        "tests/unit/test_year.py::test_a_claim_that_only_counts_against_another_limit_now_is_revised_too",
+    ),
+    Patch(
+        "a revision carries the instant of its command", "services/adjudication/year.py",
+        "                accepted_at=command.accepted_at,\n", "",
+        "tests/unit/test_year.py::test_a_revision_was_accepted_when_it_was_commanded",
+    ),
 )  # fmt: skip

@@ -6,20 +6,30 @@ from typing import Any
 import msgspec
 import pytest
 from eligibility_world import BAZHONG, CANGZHOU, KASHGAR, POLICIES, ZHANJIANG, filing, grant, member, place
-from year_world import YearWorld, bill
+from year_world import NOW, YearWorld, bill
 
 from services.explain import Grounds, standing, work_out
+from shared.calendar import stamp
 from shared.claim import Line
 from shared.events import Event, decode
 from shared.outcome import Outcome
+from shared.policy import Policies
+from shared.policy.lint import read_parameters
 from shared.quote import quoted
 from shared.register import CatalogueItem, Member, RegisterRecord
 
 MAY, JUNE, JULY = date(2023, 5, 10), date(2023, 6, 10), date(2023, 7, 10)
 
 
-async def world(region: str, *more: RegisterRecord, credit: int = 0, **said: Any) -> YearWorld:
-    return await YearWorld([member(region, **said), place(region), *more], credit).begin()
+CHRONIC = {"chronic:M03900.ratio": "50", "chronic:M03900.limit": "3000"}  # an operator's: the ratio of two diseases
+
+
+async def world(
+    region: str, *more: RegisterRecord, credit: int = 0, figures: dict[str, str] | None = None, **said: Any
+) -> YearWorld:
+    given = {region: {name: [{"from": "2020-01-01", "value": value}] for name, value in (figures or {}).items()}}
+    policies = Policies(POLICIES.packs, read_parameters(given, POLICIES.packs, "figures of a test"))
+    return await YearWorld([member(region, **said), place(region), *more], credit, policies).begin()
 
 
 def retired(region: str, since: str = "2023-01-01") -> Member:
@@ -80,6 +90,38 @@ async def test_a_qualification_granted_late_brings_another_benefit() -> None:
     assert (revised.pooled, revised.reasons) == ("150.00", ())
     again = await books.settle(bill("C2", 20_000, JUNE, benefit="hypertension"))
     assert again.pooled == "50.00"  # what the first used counts: 200 a year
+
+
+async def test_a_claim_that_only_counts_against_another_limit_now_is_revised_too() -> None:
+    """The funds pay the same, by the same ratio: without a revision nothing would say what the limit was used for."""
+    books = await world(BAZHONG, figures=CHRONIC, qualifications=(grant("hypertension"),))
+    await books.settle(bill("C1", 30_000, benefit="hypertension"))
+    assert _used_up(books) == {"hypertension.fund": 15_000}
+    before = books.ledger()
+    await books.late(member(BAZHONG, qualifications=(grant("hypertension"), grant("chronic:M03900"))))
+    [revised] = await books.readjudicate()
+    assert (revised.revision, revised.fund_total, revised.cash, revised.reasons) == (1, "0.00", "0.00", ())
+    assert (revised.before["chronic:M03900.fund"], revised.after["chronic:M03900.fund"]) == ("0.00", "150.00")
+    assert _used_up(books) == {"chronic:M03900.fund": 15_000}
+    assert books.ledger() == before
+    assert await books.readjudicate() == []
+    await books.cancel("C1")
+    assert _used_up(books) == {}
+
+
+def _used_up(books: YearWorld) -> dict[str, int]:
+    return {key.name: used for key, used in books.used().items()}
+
+
+async def test_a_revision_was_accepted_when_it_was_commanded() -> None:
+    """By that instant the command finds its own revisions again, and the time to settling is that of the command."""
+    books = await world(CANGZHOU)
+    first = await books.settle(bill("C1", 30_000))
+    await books.late(retired(CANGZHOU))
+    said = await books.command()
+    [revised] = await books.send(said, at=1)
+    assert (revised.accepted_at, revised.settled_at) == (said.accepted_at, stamp(NOW))
+    assert first.accepted_at != said.accepted_at
 
 
 @pytest.mark.parametrize(("limit", "in_scope"), [(60, "-40.00"), (None, "0.00")])
