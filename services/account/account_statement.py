@@ -66,11 +66,11 @@ def _why(entry: Entry, creditings: Sequence[dict[str, Any]], credits_: dict[int,
     if entry.kind == "crediting":
         rows = [row for row in creditings if row["journal_id"] == entry.journal_id and row["line"] <= entry.line]
         row = rows[-1]
+        if entry.other.startswith("interest:"):  # article and base of the row are the credit's
+            return shown | {"kind": "interest", "month": row["month"], "zh": "个人账户利息", "en": "interest"}
         shown |= {"kind": row["kind"], "month": row["month"], "article": row["article"]}
         if row["basis"] is not None:
             shown["basis"] = yuan(row["basis"])
-        if entry.other.startswith("interest:"):
-            shown |= {"kind": "interest", "zh": "个人账户利息", "en": "interest"}
     elif entry.kind == "credit":
         row = credits_[entry.journal_id]
         shown |= {"month": row["month"], "credit_no": entry.number, "reason": row["reason"]}

@@ -41,7 +41,20 @@ async def look_up(reader: Any, policies: Policies, wanted: Wanted) -> Leaver:
     version = policies.on(row["region"], day)
     if version is None:
         raise Stop(f"no policy of {row['region']} is in force on {day}")
-    return Leaver(Asked(member_id, row["region"], case, day), choose(version.account, case, row["status"], to))
+    choice = choose(version.account, case, row["status"], to)
+    if choice.disposal == "transferred":
+        _not_to_a_neighbour(policies, rows, row, choice)
+    return Leaver(Asked(member_id, row["region"], case, day), choice)
+
+
+def _not_to_a_neighbour(policies: Policies, rows: Sequence[Any], left: Any, choice: Choice) -> None:
+    """A member has one account in all regions of these books: closed, it could not be credited where he went. Raises Stop."""
+    for row in rows:
+        if row["valid_from"] > left["valid_from"] and row["region"] != left["region"] and policies.serves(row["region"]):
+            raise Stop(
+                f"nothing is booked: from {row['valid_from']} on he is insured in {row['region']}, whose accounts are in these "
+                f"books too, so that the account goes along by itself and stays open ({choice.article})"
+            )
 
 
 async def balance(reader: Any, member_id: str) -> int:

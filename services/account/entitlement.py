@@ -22,6 +22,8 @@ NOT_PAID: Final = "not_paid"
 NO_ACCOUNT: Final = "no_account"
 NO_BASE: Final = "no_contribution_base"
 
+INTEREST: Final = "interest"  # among the words of a scale, beside those of each kind of member
+
 
 class Span(NamedTuple):
     """One line of a member's history in the register, as far as credits need it."""
@@ -101,9 +103,12 @@ class Scale:
         return sorted({self._ways[kind].missing for kind in kinds} - {""})
 
     def words(self) -> dict[str, str]:
-        """What each kind of member is due, in words: what a run is remembered by. What is missing has none."""
+        """What each kind of member is due, in words: what a run is remembered by. What is missing has none.
+
+        Interest has, also at no rate: a month is credited with all of its interest or with none.
+        """
         said = {" ".join(kind): way.words for kind, way in self._ways.items() if not way.missing}
-        return said | ({"interest": f"{_percent(self.interest_ppm)} a year"} if self.interest_ppm else {})
+        return said if self._crediting.interest is None else said | {INTEREST: f"{_percent(self.interest_ppm)} a year"}
 
     def due(self, history: Sequence[Span]) -> Due | str:
         """What a member is due for the month, or why nothing. ``history``: in order of ``valid_from``.

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from services.account import commands
 from services.account.commands import COMMANDS, MONTHLY, PIECE, TRUE_UP, Entry, Piece, Rule
-from services.account.entitlement import NOT_IN_REGION, Due, Scale
+from services.account.entitlement import INTEREST, NOT_IN_REGION, Due, Scale
 from services.account.plan import CLOSED, Planned, check, plan
 from services.account.waiting import Bookings
 from shared.errors import Stop
@@ -172,9 +172,11 @@ async def _monthly_run(
     then, now = json.loads(row["figures"])[month], figures[month]
     others = [f"{kind}: {then[kind]} then, {now.get(kind, 'nothing')} now" for kind in then if now.get(kind) != then[kind]]
     if others:
+        remedy = "`gongji account trueup` books the differences"
+        if now.get(INTEREST) != then.get(INTEREST):
+            remedy += " of credits; a month's interest is reckoned once, with its credit"
         raise Stop(
-            f"{region} {month} was credited by other figures ({'; '.join(sorted(set(others))[:3])}); nothing is booked. "
-            "`gongji account trueup` books the differences"
+            f"{region} {month} was credited by other figures ({'; '.join(sorted(set(others))[:3])}); nothing is booked. {remedy}"
         )
     merged = json.dumps({month: then | now}, ensure_ascii=False)
     await tx.execute("update account.credit_run set figures = $2::jsonb where run_id = $1", row["run_id"], merged)

@@ -18,7 +18,7 @@ from services.__main__ import main
 from services.ops.audit import accounts
 from services.ops.audit.check import Query
 
-CANGZHOU, KASHGAR = "130900", "653100"
+CANGZHOU, BAZHONG, KASHGAR = "130900", "511900", "653100"
 AVERAGES = {CANGZHOU: {"average_pension_2021.government": "5000.00", "average_pension_2021.enterprise": "3000.00"}}
 
 
@@ -37,6 +37,8 @@ REGISTER: list[Line] = [
     member("C1", CANGZHOU), member("C2", CANGZHOU, "retired"), member("C3", CANGZHOU, "retired", sector="government"),
     member("C4", CANGZHOU, employment="flexible_pooled_only"), member("C5", CANGZHOU, covered_to="2023-03-31"),
     member("C6", CANGZHOU), member("C7", CANGZHOU), member("K1", KASHGAR, "retired"), member("K2", KASHGAR, "retired"),
+    member("B1", BAZHONG), member("X1", CANGZHOU),
+    member("X1", BAZHONG, valid_from="2022-03-01", employment="flexible_pooled_only"),
 ]  # fmt: skip
 
 
@@ -155,6 +157,26 @@ def test_a_month_is_not_credited_by_other_figures(running: Deployment, parameter
     assert booked(running, "2023-07")["C2"] == 6_000
 
 
+def test_interest_comes_with_a_months_credit_by_one_rate(running: Deployment, parameters: Any) -> None:
+    rate = parameters({BAZHONG: {"account_interest_rate": "1.2"}})
+    assert credit(running, BAZHONG, "2023-01")["amount"] == "124.00"  # no rate is given, and nothing to bear interest
+    assert credit(running, BAZHONG, "2023-02", rate)["amount"] == "124.00"
+    [account] = said(gongji(running, "show", "B1", "--json"))
+    assert [(entry["kind"], entry["month"], entry["amount"], entry.get("article")) for entry in account["entries"]] == [
+        ("monthly", "2023-01", "124.00", "511900:5"), ("monthly", "2023-02", "124.00", "511900:5"),
+        ("interest", "2023-02", "0.12", None),
+    ]  # fmt: skip
+    figures = running.rows("select figures from account.credit_run where region = %s order by run_id", BAZHONG)
+    for month, given, why in (
+        ("2023-01", rate, "interest: 0 % a year then, 1.2 % a year now"),
+        ("2023-02", "", "interest: 1.2 % a year then, 0 % a year now"),
+    ):
+        done = gongji(running, "credit", "--region", BAZHONG, "--month", month, "--reason", "x", parameters=given)
+        assert (done.returncode, why in done.stderr) == (1, True), done.stderr
+    assert booked(running, "2023-01", BAZHONG) == {"B1": 12_400}
+    assert running.rows("select figures from account.credit_run where region = %s order by run_id", BAZHONG) == figures
+
+
 def test_kashgars_provisional_credit_is_trued_up_back_to_the_first_month(running: Deployment, parameters: Any) -> None:
     none_yet = gongji(running, "trueup", "--region", KASHGAR, "--reason", "x")
     assert (none_yet.returncode, "no month of 653100 was credited" in none_yet.stderr) == (1, True)
@@ -258,6 +280,10 @@ def test_an_account_is_closed_as_the_article_lets_and_a_late_reversal_goes_to_th
         (("close", "C1", "--case", "died", "--to", "paid_out", "--reason", "x", "--on", "2023-10-01"), 1, "heirs (130900:8)"),
         (("close", "C1", "--case", "died", "--reason", "x", "--on", "2999-01-01"), 1, "has not come"),
         (("close", "C1", "--case", "died"), 2, "--reason"),
+        (("close", "X1", "--case", "moved_out_of_province", "--reason", "x", "--on", "2022-02-15"), 1, "goes along by itself"),
+        (("settle", "nobody", "--reason", "x"), 1, "nothing is open"),
+        (("trueup", "--region", CANGZHOU, "--from", "2999-01", "--reason", "x"), 1, "has not begun"),
+        (("trueup", "--region", "110000", "--reason", "x"), 1, "not served"),
         (("show", "nobody"), 1, "no such member"),
         (("show", "C1", "--from", "2023-02-30"), 2, "--from"),
     ],
@@ -265,7 +291,7 @@ def test_an_account_is_closed_as_the_article_lets_and_a_late_reversal_goes_to_th
 def test_what_cannot_be_closed_or_shown_is_said(running: Deployment, arguments: tuple[str, ...], code: int, why: str) -> None:
     done = gongji(running, *arguments)
     assert (done.returncode, why in done.stderr) == (code, True), done.stderr
-    assert running.rows("select count(*) from account.closing where member_id in ('nobody', 'C1')") == [(0,)]
+    assert running.rows("select count(*) from account.closing where member_id in ('nobody', 'C1', 'X1')") == [(0,)]
 
 
 def test_every_statement_reconciles_with_the_postings_and_the_books_are_clean(running: Deployment) -> None:
