@@ -17,7 +17,7 @@ from services.account.payment import Paid, Released
 from services.account.payment_run import Asked, MonthSoFar, Status
 from services.account.seal_store import Tx
 from services.account.statement import overview
-from shared.errors import Retry, ServerMissing, UsageError
+from shared.errors import Retry, ServerMissing, Stop, UsageError
 from shared.money import yuan
 from shared.policy import Policies
 from shared.runtime.command import stated
@@ -173,7 +173,10 @@ def show(region: Region, first: From = None, last: To = None, *, as_json: Json =
     """Show every account of a region: opening balance, what was debited and credited, closing balance."""
     if not re.fullmatch(r"[0-9]{6}", region, re.ASCII):
         raise UsageError(f"--region: {region!r} is no division code of six digits")
-    found = _asked(Settings.load(), lambda tx: overview(tx, region, day(first, "--from"), day(last, "--to")))
+    settings, policies = _loaded()
+    found = _asked(settings, lambda tx: overview(tx, region, day(first, "--from"), day(last, "--to")))
+    if not found and not policies.serves(region):
+        raise Stop(f"nothing was ever booked of region {region}, and there is no policy pack for it")
     if as_json:
         for one in found:
             amounts = {name: yuan(getattr(one, name)) for name in ("opening", "debits", "credits", "closing")}

@@ -17,7 +17,7 @@ from services.account import seal_check, seal_proof, sealer
 from services.account.journals import CHART, ENTRIES
 from services.account.seal import Posted
 from services.account.seal_store import Tx
-from services.account.statement import REASONS, Entry, Statement, statement
+from services.account.statement import REASONS, Entry, Statement, ever_booked, statement
 from shared.calendar import read_date
 from shared.errors import Retry, ServerMissing, Stop, UsageError
 from shared.money import yuan
@@ -181,7 +181,7 @@ def show_statement(
     as_json: Json = False,
 ) -> None:
     """Show an account: opening balance, each entry with its reason, closing balance."""
-    made = _asked(Settings.load(), lambda tx: statement(tx, account, day(first, "--from"), day(last, "--to")))
+    made = _asked(Settings.load(), lambda tx: _known(tx, account, day(first, "--from"), day(last, "--to")))
     if as_json:
         typer.echo(json.dumps(_as_json(made), ensure_ascii=False))
         return
@@ -194,6 +194,13 @@ def show_statement(
         table.add_row(str(one.day), str(one.journal_id), reason, one.other, yuan(one.amount), yuan(one.balance))
     table.add_row(str(made.last or ""), "", "closing balance 期末余额", "", "", yuan(made.closing))
     wide().print(table)
+
+
+async def _known(tx: Tx, account: str, first: date | None, last: date | None) -> Statement:
+    made = await statement(tx, account, first, last)
+    if not made.entries and not made.opening and not await ever_booked(tx, account):
+        raise Stop(f"nothing was ever booked to {account}: nobody knows it")
+    return made
 
 
 def _as_json(made: Statement) -> dict[str, object]:

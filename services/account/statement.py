@@ -70,7 +70,10 @@ def chart_row(account: str) -> ChartRow:
 
 
 async def statement(tx: Tx, account: str, first: date | None, last: date | None) -> Statement:
-    """The statement over days of booking (Asia/Shanghai), both included. Raises Stop for what is no account."""
+    """The statement over days of booking (Asia/Shanghai), both included.
+
+    Raises Stop for what is no account. One to which nothing was ever booked has an empty statement.
+    """
     row = chart_row(account)
     if first is not None and last is not None and last < first:
         raise Stop(f"the statement would end on {last}, before it begins on {first}")
@@ -95,6 +98,15 @@ async def statement(tx: Tx, account: str, first: date | None, last: date | None)
         balance += one["amount"]
         entries.append(Entry(**dict(one), balance=balance))
     return Statement(account, row, first, last, int(opening), entries, balance)
+
+
+async def ever_booked(tx: Tx, account: str) -> bool:
+    """Whether anything was ever booked to an account: where nothing was, its name is more likely a slip of the pen."""
+    found = await tx.fetchval(
+        "select exists (select from account.posting where debit = $1) or exists (select from account.posting where credit = $1)",
+        account,
+    )
+    return bool(found)
 
 
 class Moved(NamedTuple):

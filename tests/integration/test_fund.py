@@ -2,6 +2,7 @@
 
 import json
 from datetime import date
+from itertools import pairwise
 from pathlib import Path
 
 import asyncpg
@@ -249,8 +250,40 @@ async def test_statements_and_overview_reconcile_with_the_postings(payers: Payer
         assert (fen(one["debits"]), fen(one["credits"])) == await sides(connection, name)
     [later] = await gongji("ledger", "statement", "bank:440800", "--from", "2999-01-01")
     assert (later["opening"], later["entries"]) == (shown["bank:440800"]["closing"], [])
-    with pytest.raises(Stop, match="is no account"):
-        await gongji("ledger", "statement", "cash")
+    for account, why in (("cash", "is no account"), ("payable:H99", "nothing was ever booked"), ("personal:M9", "nobody knows")):
+        with pytest.raises(Stop, match=why):
+            await gongji("ledger", "statement", account)
+    with pytest.raises(Stop, match="nothing was ever booked of region 999999"):
+        await gongji("fund", "show", "--region", "999999")
+
+
+async def test_statements_of_following_spans_of_days_join_up(payers: Payers, connection: asyncpg.Connection) -> None:
+    """Booked on four days by Shanghai's clock: what one statement closes with, the next one opens with."""
+    await payers.credit("M1", 30_000)
+    await payers.settle(*[Case(f"C{n}", f"H{n % 2}", 1_000 * (n + 1), use_account=n % 2 == 0) for n in range(8)])
+    await connection.execute("alter table account.journal disable trigger user")  # as if days had gone by
+    await connection.execute(
+        "update account.journal set booked_at = timestamptz '2023-05-01 23:59:59+08' + (journal_id % 4) * interval '1 day'"
+    )
+    await connection.execute("alter table account.journal enable trigger user")
+    spans = [("--to", "2023-05-01"), ("--from", "2023-05-02", "--to", "2023-05-03"), ("--from", "2023-05-04")]
+    for name in ("personal:M1", "payable:H0", "payable:H1", f"fund:{ZHANJIANG}:pooled"):
+        [whole] = await gongji("ledger", "statement", name)
+        parts = [(await gongji("ledger", "statement", name, *span))[0] for span in spans]
+        assert [one["opening"] for one in parts] == [whole["opening"], *(one["closing"] for one in parts[:-1])]
+        assert parts[-1]["closing"] == whole["closing"]
+        for one, days in zip(parts, (_DAY_1, _DAYS_2, _DAY_4), strict=True):
+            listed = {(entry["journal_id"], entry["line"]) for entry in whole["entries"] if entry["day"] in days}
+            assert {(entry["journal_id"], entry["line"]) for entry in one["entries"]} == listed
+    funds = [await gongji("fund", "show", "--region", ZHANJIANG, *span) for span in spans]
+    ends = [{one["account"]: (one["opening"], one["closing"]) for one in some} for some in funds]
+    for before, after in pairwise(ends):
+        assert {name: closing for name, (_, closing) in before.items()}.items() <= {
+            name: opening for name, (opening, _) in after.items()
+        }.items()
+
+
+_DAY_1, _DAYS_2, _DAY_4 = {"2023-05-01"}, {"2023-05-02", "2023-05-03"}, {"2023-05-04"}
 
 
 async def sides(connection: asyncpg.Connection, account: str) -> tuple[int, int]:
