@@ -21,6 +21,7 @@ from services.explain_cli import explain
 from services.intake.keys_cli import app as institution_app
 from services.law.cli import app as policy_app
 from services.ops.claim_show import show as show_claim
+from services.ops.counters import app as counters_app
 from services.ops.dead import app as dead_app
 from services.ops.feed import app as feed_app
 from services.ops.lease import app as lease_app
@@ -46,6 +47,7 @@ app.add_typer(institution_app, name="institution")
 app.add_typer(policy_app, name="policy")
 app.add_typer(dead_app, name="dead")
 app.add_typer(lease_app, name="lease")
+app.add_typer(counters_app, name="counters")
 claim_app = typer.Typer(
     help="Claims: a journey, how its amounts came about, a person's year worked out again.", no_args_is_help=True
 )

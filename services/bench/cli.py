@@ -1,6 +1,7 @@
 """``gongji bench``: runs the benchmark and prints its figures; with ``--json`` as one object on stdout.
 
-``--counter`` measures the window over HTTP instead of the stream (``services/bench/counter.py``).
+``--counter`` measures the window over HTTP instead of the stream (``services/bench/counter.py``), ``--bulk`` what is done for a
+whole city at once (``services/bench/bulk.py``).
 """
 
 import json
@@ -12,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from services.bench import bulk as bulk_work
 from services.bench import counter as window
 from services.bench import report as page
 from services.bench.run import Asked, run
@@ -28,6 +30,9 @@ def bench(
     seed: Annotated[int, typer.Option(min=0, help="Of the made-up day.")] = 1,
     *,
     counter: Annotated[bool, typer.Option("--counter", help="Measure the counter over HTTP, alone and beside a feed.")] = False,
+    bulk: Annotated[
+        int | None, typer.Option(min=1_000, help="Measure bulk work instead: credits, rebuild of Redis, clearing, of so many.")
+    ] = None,
     feed: Annotated[float, typer.Option(min=0, help="Submissions a second beside the counter; 0: only alone.")] = 800,
     floors: Annotated[bool, typer.Option("--floors/--no-floors", help="Also run the two floors.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -42,6 +47,12 @@ def bench(
         _show(console, [*window.rows(window_result), *page.about(window_result)])
         if as_json:
             typer.echo(json.dumps(window_result, ensure_ascii=False))
+        return
+    if bulk is not None:
+        bulk_result = bulk_work.run(bulk, home_directory() / "bench", console.print)
+        _show(console, [*bulk_work.rows(bulk_result), *page.about(bulk_result)])
+        if as_json:
+            typer.echo(json.dumps(bulk_result, ensure_ascii=False))
         return
     result = run(Asked(rate or 1_600, minutes, backlog, members, seed, floors), home_directory() / "bench", console.print)
     _show(console, page.rows(result))

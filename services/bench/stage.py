@@ -43,6 +43,7 @@ class Stage:
     addresses: local.Addresses
     module: tuple[str, ...] = ("services", "serve")
     workers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    extra: dict[str, str] = field(default_factory=dict)  # of the environment of every process
 
     @property
     def partitions(self) -> dict[str, int]:
@@ -61,7 +62,8 @@ class Stage:
     @property
     def environment(self) -> dict[str, str]:
         """What a process on this stage needs to know."""
-        return os.environ | {"GONGJI_HOME": str(self.home), "GONGJI_HTTP": "127.0.0.1:0", "GONGJI_LOG_LEVEL": "WARNING"}
+        given = {"GONGJI_HOME": str(self.home), "GONGJI_HTTP": "127.0.0.1:0", "GONGJI_LOG_LEVEL": "WARNING"}
+        return os.environ | given | self.extra
 
     async def _ready(self) -> None:
         async with asyncio.timeout(_READY_SECONDS):

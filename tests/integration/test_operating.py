@@ -12,6 +12,7 @@ from socket import create_server
 
 import psycopg
 import pytest
+from breaking import cache, prefix
 from deployment import Deployment, Line, claims_of, day, deployment, until
 from servers import LocalServers
 
@@ -36,6 +37,19 @@ def lines(running: Deployment) -> list[Line]:
     running.send([*claims_of(made), b"{", b'{"member_id": "310102199001011234"', b"\xff"])
     running.drain()
     return made
+
+
+def test_a_redis_that_lost_everything_is_filled_again_from_the_books(running: Deployment, lines: list[Line]) -> None:
+    assert lines
+    stored = running.rows("select member_id, period, name, used, version from adjudication.counter")
+    redis = cache(running)
+    redis.flushall()
+    redis.set(prefix(running) + stored[0][0], "by hand, and no hash")
+    done = running.command("counters", "rebuild", "--json")
+    assert (done.returncode, json.loads(done.stdout)["counters"]) == (0, len(stored))
+    for member_id, period, name, used, version in stored:
+        assert redis.hget(prefix(running) + member_id, f"{period}|{name}") == f"{version}:{used}".encode()
+    running.audit()
 
 
 def page(running: Deployment, service: str, path: str) -> tuple[int, str]:
