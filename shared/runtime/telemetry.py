@@ -59,12 +59,41 @@ def _without_words(failure: BaseException | None) -> list[str]:
     return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames] + [type(failure).__name__]
 
 
+class Unhurried(logging.Filter):
+    """Lets a client's words through once in a while: without a broker aiokafka says the same a hundred times a second."""
+
+    def __init__(self, seconds: float = 10.0) -> None:
+        super().__init__()
+        self._seconds = seconds
+        self._said: dict[tuple[str, str], tuple[float, int]] = {}  # -> until when it is not said again, and how often it was not
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.partition(".")[0] not in _CHATTY:
+            return True
+        words = (record.name, record.getMessage())
+        until, unsaid = self._said.get(words, (0.0, 0))
+        if record.created < until:
+            self._said[words] = (until, unsaid + 1)
+            return False
+        if len(self._said) >= _MOST_WORDS:
+            self._said.clear()
+        self._said[words] = (record.created + self._seconds, 0)
+        if unsaid:
+            record.fields = {"not_repeated": unsaid}
+        return True
+
+
+_CHATTY = ("aiokafka", "alembic", "faststream", "uvicorn")
+_MOST_WORDS = 1_000
+
+
 def log_to_stderr(level: str) -> None:
     """Structured logs, one JSON object a line, for the whole process."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json())
+    handler.addFilter(Unhurried())
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    for chatty in ("aiokafka", "alembic", "faststream", "uvicorn"):
+    for chatty in _CHATTY:
         logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLogger().level))
 
 
