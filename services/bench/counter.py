@@ -21,7 +21,7 @@ from services.bench import figures
 from services.bench.calibrate import calibrate, machine
 from services.bench.counter_load import Answer, Call
 from services.bench.load import Prepared, number_of, prepare
-from services.bench.run import Tell
+from services.bench.run import ZIPF, Tell
 from services.bench.stage import Stage, stage
 from services.intake import keys
 from services.intake.submission import read
@@ -69,7 +69,7 @@ def make_day(asked: Asked) -> Day:
     day = Day([], [], [])
     chance = Random(asked.seed)  # noqa: S311 - reproducible, not secret
     lane: dict[tuple[str, str], bool] = {}
-    for line in generate(int((window + feed) * _MARGIN) + 100, asked.members, _REGIONS, asked.seed):
+    for line in generate(int((window + feed) * _MARGIN) + 100, asked.members, _REGIONS, asked.seed, zipf=ZIPF):
         assert isinstance(line, dict)
         if line["type"] in REGISTER_TYPES:
             day.register.append(line)

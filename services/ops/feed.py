@@ -34,6 +34,7 @@ def generate(
     members: Annotated[int | None, typer.Option(min=1, help="A quarter of the claims unless given.")] = None,
     regions: Annotated[list[str] | None, typer.Option(help="Division codes, with commas; all that have a pack.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed, the same feed.")] = 1,
+    zipf: Annotated[float, typer.Option(min=0, max=0.95, help="How uneven: at 0.6 a tenth of the people has 40 %.")] = 0.0,
     *,
     broken: Annotated[bool, typer.Option("--broken", help="Also lines that nobody can read.")] = False,
 ) -> None:
@@ -42,7 +43,7 @@ def generate(
     encode = msgspec.json.encode
     out = sys.stdout.buffer
     try:
-        for line in generate_day(claims, max(members or claims // 4, len(codes)), codes, seed, broken=broken):
+        for line in generate_day(claims, max(members or claims // 4, len(codes)), codes, seed, broken=broken, zipf=zipf):
             out.write((line if isinstance(line, bytes) else encode(line)) + b"\n")
         out.flush()
     except BrokenPipeError:  # the reader has had enough

@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime, timedelta
 from itertools import accumulate
 from random import Random
-from typing import Final
+from typing import Final, TypeVar
 
 from services.ops.population import Grant, Line, Person, Population, Town
 from shared.calendar import SHANGHAI
 from shared.money import half_up, yuan
 
+T = TypeVar("T")
 DAY: Final = date(2023, 6, 15)  # all five cities' texts are in force on it
 
 # Of every hundred bills, so many arrive from hour to hour (from 0:00 on): two peaks, as outpatient counters have them.
@@ -75,18 +76,23 @@ _MISTAKES: Final[tuple[Callable[[Line], Line], ...]] = (
 )
 
 
-def generate(claims: int, members: int, regions: Sequence[str], seed: int, *, broken: bool = False) -> Iterator[Line | bytes]:
+def generate(
+    claims: int, members: int, regions: Sequence[str], seed: int, *, broken: bool = False, zipf: float = 0.0
+) -> Iterator[Line | bytes]:
     """The register of so many members, then a day with so many bills and all that goes with them.
 
-    ``broken`` adds lines that nobody can read, as bytes. Raises ValueError where nobody is there to be billed.
+    ``broken`` adds lines that nobody can read, as bytes. ``zipf`` (0 up to 1): the exponent by which people and places
+    are met; at 0.6 a tenth of them has 40 % of the bills. Raises ValueError where nobody is there to be billed.
     """
+    if not 0 <= zipf < 1:
+        raise ValueError("an exponent from 0 up to, and without, 1")
     if members < len(regions) or not regions:
         raise ValueError("at least one region, and a member for each")
     rng = Random(seed)  # noqa: S311 - reproducible, not secret
     tag = f"{seed & 0xFFFF:04x}"
     population = Population(members, regions, rng, DAY, tag)
     yield from population.register()
-    yield from _Day(population.towns, rng, tag, broken=broken).lines(claims)
+    yield from _Day(population.towns, rng, tag, broken=broken, zipf=zipf).lines(claims)
 
 
 def _arrival(at: float) -> float:
@@ -104,13 +110,14 @@ def _instant(second: float, day: date = DAY) -> str:
 class _Day:
     """The day while it passes: what is still to arrive waits by its time."""
 
-    def __init__(self, towns: Sequence[Town], rng: Random, tag: str, *, broken: bool) -> None:
+    def __init__(self, towns: Sequence[Town], rng: Random, tag: str, *, broken: bool, zipf: float) -> None:
         self._towns = towns
         self._town_of = {town.region: town for town in towns}
         self._people = [person for town in towns for person in town.people]
         self._rng = rng
         self._tag = tag
         self._broken = broken
+        self._zipf = zipf
         self._waiting: list[tuple[float, int, Line]] = []
         self._count = 0
 
@@ -185,7 +192,7 @@ class _Day:
 
     def _bill(self, number: int, second: float) -> Line:
         rng, chance = self._rng, self._rng.random
-        person = self._people[rng.randrange(len(self._people))]
+        person = self._met(rng.choice(self._towns).people) if self._zipf else rng.choice(self._people)
         town = self._town_of[person.region]
         care = self._where(town, person)
         kind, place = self._place(care)
@@ -208,6 +215,10 @@ class _Day:
         self._oddities(bill)
         return bill | (self._priced(care) if chance() < PRICED_BY_LINES else self._divided())
 
+    def _met(self, ranked: Sequence[T]) -> T:
+        """One of them by rank, as often as Zipf's law has it; with an exponent of 0, anyone."""
+        return ranked[int(len(ranked) * self._rng.random() ** (1 / (1 - self._zipf)))] if self._zipf else self._rng.choice(ranked)
+
     def _where(self, home: Town, person: Person) -> Town:
         if person.away is not None and self._rng.random() < TREATED_WHERE_FILED:
             return self._town_of[person.away]
@@ -216,12 +227,12 @@ class _Day:
     def _place(self, town: Town) -> tuple[str, str]:
         at = self._rng.random()
         if at < BY_INTERNET:
-            return "internet", self._rng.choice(town.by_kind["internet"])
+            return "internet", self._met(town.by_kind["internet"])
         if at < BY_INTERNET + AT_HOSPITAL:
-            return "hospital", self._rng.choice(town.by_kind["hospital"] + town.by_kind["psychiatric"])
+            return "hospital", self._met(town.by_kind["hospital"] + town.by_kind["psychiatric"])
         if at < BY_INTERNET + AT_HOSPITAL + AT_PHARMACY:
-            return "pharmacy", self._rng.choice(town.by_kind["pharmacy"])
-        return "clinic", self._rng.choice(town.clinics())
+            return "pharmacy", self._met(town.by_kind["pharmacy"])
+        return "clinic", self._met(town.clinics())
 
     def _when(self, bill: Line, second: float) -> None:
         """Most are billed on the day of the visit; some are uploaded days later, a few come by hand after months."""
