@@ -24,6 +24,9 @@ where (booked.amount is not null or exists (
     )) and not ($3 and booked.amount is not null)
 order by m.member_id, m.valid_from
 """
+# What is being booked meanwhile is in the tables though not in the snapshot: a scan, cheap when the plan was made, reads all of
+# it again for every member.
+_BY_KEYS: Final = "set local enable_seqscan = off; set local enable_hashjoin = off; set local enable_mergejoin = off"
 _KINDS: Final = "select distinct status, employment, sector from eligibility.member where region = $1"
 _MEMBERS: Final = "select count(distinct member_id) from eligibility.member where region = $1"
 
@@ -64,7 +67,8 @@ async def check(connection: Any, scale: Scale) -> None:
 
 
 async def plan(connection: Any, scale: Scale, *, only_new: bool) -> AsyncIterator[Planned]:
-    """Every member of a region and month; ``only_new``: without those who have something booked for it."""
+    """Every member of a region and month; ``only_new``: without those who have something booked for it. In a transaction."""
+    await connection.execute(_BY_KEYS)
     rows = connection.cursor(_HISTORIES, scale.region, scale.month.text, only_new, prefetch=_PREFETCH)
     member_id, booked, closed = "", None, False
     history: list[Span] = []

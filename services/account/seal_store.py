@@ -9,7 +9,7 @@ from services.account.seal import Block, Posted, Root, Tail
 
 Tx = asyncpg.Connection
 
-AT_MOST = 10_000  # postings a block
+AT_MOST = 2_000  # postings a block: while they are read and hashed, claims of the same process wait
 _LOCK = 0x5EA1  # one sealer at a time a database
 
 # China has had no other offset since 1991 (shared.calendar), so no result depends on the server's zone data.

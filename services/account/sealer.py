@@ -22,7 +22,7 @@ from shared.runtime.step import Message
 
 log = logging.getLogger("gongji.account.seal")
 
-EVERY_SECONDS = 5
+EVERY_SECONDS = 1
 _LOOK_SECONDS = 1 / 100
 _PATIENCE_SECONDS = 10  # with transactions that hold journal numbers; then another turn
 

@@ -59,16 +59,17 @@ _ANSWERS = f"""
     join account.outcome o using (institution_id, claim_no, kind, revision)
 """  # noqa: S608 - the columns are those of this module
 
-# Sorted, as every lock is: two batches that open the same accounts wait for each other and never in a circle.
+# Sorted, as every lock is: two batches that open the same accounts wait for each other and never in a circle. ``offset 0`` here
+# and below: each look-up goes by the key, or a plan made while the table was empty reads all of it for every member.
 _OPEN_ACCOUNTS = """
     insert into account.balance (member_id, part)
     select m.member_id, m.part
     from unnest($1::text[], $2::int[]) as m (member_id, part)
-    where not exists (select from account.balance b where b.member_id = m.member_id)
+    where not exists (select from account.balance b where b.member_id = m.member_id offset 0)
     order by m.member_id
     on conflict do nothing
 """
-# Each look-up goes by the key (``offset 0``): with ``= any`` Postgres would read the whole table for a large batch.
+# With ``= any`` Postgres would read the whole table for a large batch.
 _BALANCES = """
     with locked as (
         select b.member_id, b.balance from (select m from unnest($1::text[]) as m order by m) as asked

@@ -106,12 +106,14 @@ def rows(result: dict[str, Any]) -> list[tuple[str, str]]:
 def _measured(on: Stage, work: Work, count: int, tell: Tell) -> dict[str, Any]:
     """Seconds of a command from its start to its end, its memory, and its floor."""
     tell(f"{work.name}: {count:,} {work.of}")
+    before = on.cpu()
     seconds, kib = _command(on, work.command)
+    used = {process: round((after - before[process]) / count * 1e6, 1) for process, after in on.cpu().items()}
     floor = sum(asyncio.run(_copied(on, table)) for table in work.tables)
     tell(f"  {seconds:.1f} s; the same rows by COPY {floor:.1f} s")
     return {
         "name": work.name, work.of: count, "seconds": round(seconds, 1), "a_second": round(count / seconds),
-        "floor_s": round(floor, 1), "command_mib": kib // 1024,
+        "floor_s": round(floor, 1), "command_mib": kib // 1024, "cpu_us": used,
     }  # fmt: skip
 
 
@@ -134,7 +136,7 @@ async def _fill(on: Stage, query: str, count: int) -> None:
     connection = await asyncpg.connect(on.settings.postgres)
     try:
         await connection.execute(query.replace("$1", str(count)))
-        await connection.execute("vacuum analyze")
+        await connection.execute(f"vacuum analyze {query.partition('insert into ')[2].split()[0]}")
     finally:
         await connection.close()
 
