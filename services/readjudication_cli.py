@@ -22,6 +22,7 @@ from shared.outcome import decode as decode_outcome
 from shared.policy import Policies
 from shared.runtime.command import add_outcome, log_command, stated
 from shared.runtime.database import Database, reader
+from shared.runtime.points import reach
 from shared.runtime.producer import Producer
 from shared.runtime.relay import Outgoing
 from shared.runtime.settings import Settings
@@ -124,8 +125,10 @@ async def _book(settings: Settings, planned: Planned, why: str) -> Planned:
     try:
         async with writer.transaction() as tx:
             number = await log_command(tx, "claim readjudicate", why, before, after)
+        reach("after_commit")
         event = command(member_id, planned.rework, number, datetime.now(UTC))
         await producer.send([Outgoing(Message(ELIGIBLE, part_of(member_id), member_id.encode(), encode(event)))])
+        reach("after_announce")
         booked = await _booked(writer, planned, number, event.claim_no)
         async with writer.transaction() as tx:
             await add_outcome(tx, number, {"claims": len(booked.changed), "net": yuan(booked.net)})

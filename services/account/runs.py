@@ -88,6 +88,7 @@ class Runs:
         for scale in asked.scales:
             await check(self._reader, scale)
         came.run, number = await self._begin(asked)
+        reach("after_commit")
         pieces: list[Piece] = []
         async for piece in self._pieces(asked, came, looked):
             pieces.append(piece)

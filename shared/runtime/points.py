@@ -24,7 +24,7 @@ if _target and _target not in POINTS:
 
 
 def reach(point: str) -> None:
-    """Marks a point of the loop."""
+    """Marks a point of the loop, or of a command."""
     global _left  # noqa: PLW0603 - the one counter of a process that is about to die
     if point == _target:
         _left -= 1

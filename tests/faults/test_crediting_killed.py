@@ -35,9 +35,10 @@ def running(private_servers: LocalServers) -> Iterator[Deployment]:
         yield made
 
 
-def command(running: Deployment, month: str, **extra: str) -> "subprocess.Popen[str]":
+def command(running: Deployment, month: str, *, trueup: bool = False, **extra: str) -> "subprocess.Popen[str]":
+    what = ("trueup", "--from", month, "--to", month) if trueup else ("credit", "--month", month)
     return subprocess.Popen(
-        [sys.executable, "-m", "services", "account", "credit", "--region", REGION, "--month", month, "--reason", "x", "--json"],
+        [sys.executable, "-m", "services", "account", *what, "--region", REGION, "--reason", "x", "--json"],
         env=running.environment | extra, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
@@ -85,6 +86,30 @@ def test_crediting_that_is_killed_anywhere_and_commanded_again_is_as_if_undistur
     assert running.rows("select count(*) from account.credit_run where first_month = '2023-02'") == [(1,)]
     assert running.rows("select sum(balance)::bigint from account.balance") == [(2 * sum(amount for _, amount in expected),)]
     running.audit()
+
+
+@pytest.mark.parametrize("point", ["after_commit:1", "after_announce:1"])
+def test_a_true_up_that_is_killed_and_commanded_again_books_each_difference_once(running: Deployment, point: str) -> None:
+    """Unlike a month's run it is a further run when commanded again, and the first one's pieces may come after its own."""
+    with psycopg.connect(running.servers.addresses.postgres, autocommit=True) as connection:
+        connection.execute("update eligibility.member set contribution_base = contribution_base + 5000")
+    before = dict(credited_in_all(running, "2023-02"))
+    killed = command(running, "2023-02", trueup=True, GONGJI_CRASH_AT=point)
+    killed.communicate(timeout=200)
+    assert killed.returncode == -signal.SIGKILL
+    again = command(running, "2023-02", trueup=True)
+    _, err = again.communicate(timeout=200)
+    assert again.returncode == 0, err
+    running.drain()
+    assert dict(credited_in_all(running, "2023-02")) == {name: amount + 100 for name, amount in before.items()}
+    nothing_left = command(running, "2023-02", trueup=True)
+    assert json.loads(nothing_left.communicate(timeout=200)[0])["accounts"] == 0
+    running.audit()
+
+
+def credited_in_all(running: Deployment, month: str) -> list[tuple[str, int]]:
+    query = "select member_id, sum(amount)::bigint from account.crediting where month = %s group by 1"
+    return [(row[0], row[1]) for row in running.rows(query, month)]
 
 
 def test_the_same_pieces_sent_again_book_nothing(running: Deployment) -> None:

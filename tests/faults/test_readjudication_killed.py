@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,7 +23,8 @@ KILLED_AT = [
 ]
 HOME, AWAY = "130900", "440800"
 SERVICES = ("adjudication", "account", "crossregion")
-TWINS = [f"{who}{number}" for number in range(len(POINTS)) for who in "AB"]
+COMMAND_KILLED_AT = ("after_commit", "after_announce")  # written down and not sent; sent and not waited for
+TWINS = [f"{who}{number}" for number in range(len(POINTS) + len(COMMAND_KILLED_AT)) for who in "AB"]
 AMOUNTS = ("pooled", "deductible", "account", "cash")
 
 
@@ -89,10 +91,10 @@ def running(private_servers: LocalServers) -> Iterator[Deployment]:
         yield made
 
 
-def asked(running: Deployment, who: str, *more: str) -> "subprocess.Popen[str]":
+def asked(running: Deployment, who: str, *more: str, **extra: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-m", "services", "claim", "readjudicate", who, "--year", "2023", "--json", *more],
-        env=running.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=running.environment | extra, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
 
@@ -159,6 +161,28 @@ def test_killed_at_any_point_it_comes_to_what_the_undisturbed_twin_comes_to(runn
     said(process)
     running.drain()
     assert standing(running, mine) == standing(running, twin)
+    running.audit()
+
+
+@pytest.mark.parametrize("point", COMMAND_KILLED_AT)
+def test_a_command_that_is_killed_and_given_again_comes_to_what_the_undisturbed_twin_comes_to(
+    running: Deployment, point: str
+) -> None:
+    number = len(POINTS) + COMMAND_KILLED_AT.index(point)
+    mine, twin = f"B{number}", f"A{number}"
+    [*_, undisturbed] = said(asked(running, twin, "--reason", "undisturbed"))
+    said(asked(running, mine, "--reason", "killed", GONGJI_CRASH_AT=f"{point}:1"), code=-signal.SIGKILL)
+    if point == "after_announce":
+        running.drain()  # what was sent is carried out, and nobody is told
+    [*_, again] = said(asked(running, mine, "--reason", "again"))
+    running.drain()
+    assert again["claims"] == (0 if point == "after_announce" else undisturbed["claims"])
+    assert standing(running, mine) == standing(running, twin)
+    logged = running.rows(
+        "select reason, after ? 'claims' from runtime.command_log"
+        " where command = 'claim readjudicate' and after->>'member_id' = %s order by id", mine,
+    )  # fmt: skip
+    assert logged == [("killed", False), *([("again", True)] if again["claims"] else [])]
     running.audit()
 
 
