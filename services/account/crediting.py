@@ -98,6 +98,11 @@ def book(piece: Piece, facts: CreditingFacts) -> Sheet | None:
     return Sheet(piece, journal, tuple(draft.credits), tuple(draft.todo))
 
 
+def interest_of(balance: int, ppm: int) -> int:
+    """A month's interest (fen, half up) on a balance (fen), at so much a year."""
+    return half_up(balance * ppm, _MONTHS * PPM) if ppm and balance else 0
+
+
 def _credit(piece: Piece, entry: Entry, rule: Rule, facts: CreditingFacts, draft: _Draft) -> None:
     key = (entry.member_id, piece.region, entry.month)
     before = facts.booked.get(key)
@@ -106,7 +111,7 @@ def _credit(piece: Piece, entry: Entry, rule: Rule, facts: CreditingFacts, draft
     booked = before.amount if before else 0
     difference = entry.due - booked
     balance = facts.balances.get(entry.member_id, 0)
-    interest = half_up(balance * piece.interest_ppm, _MONTHS * PPM) if piece.interest_ppm and balance else 0
+    interest = interest_of(balance, piece.interest_ppm)
     if not difference and not interest:
         return
     line = len(draft.postings) + 1

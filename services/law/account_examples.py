@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
 from typing import Any, Final
 
+from services.account.crediting import interest_of
 from services.account.entitlement import Due, Month, Scale, Span
 from services.account.leaving import choose
 from shared.errors import Stop
@@ -18,13 +19,19 @@ _SINCE: Final = date(2020, 1, 1)
 
 
 def credited(line: Mapping[str, Any], region: str, policies: Policies) -> str:
-    """What a month comes to, in yuan, or why it is not credited, or ``needs`` and the parameters that are not supplied."""
+    """What a month comes to, in yuan, or why it is not credited, or ``needs`` and the parameters that are not supplied.
+
+    With a ``balance`` also the interest that comes with it: ``124.00 and 0.12``.
+    """
     scale = Scale.of(policies, region, Month.of(line["month"]))
     history = list(_history(line, region))
     if missing := scale.missing([(span.status, span.employment, span.sector) for span in history[-1:]]):
         return f"needs {', '.join(missing)}"
     due = scale.due(history)
-    return yuan(due.amount) if isinstance(due, Due) else due
+    if not isinstance(due, Due):
+        return due
+    amount = yuan(due.amount)
+    return f"{amount} and {yuan(interest_of(fen(line['balance']), scale.interest_ppm))}" if "balance" in line else amount
 
 
 def left(line: Mapping[str, Any], region: str, policies: Policies) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from services.law import coverage, readings, speed, words
+from services.law import coverage, matrix, readings, speed, words
 from services.law.examples import read_examples, run, with_parameters
 from services.law.movement import movement
 from services.law.texts import Texts
@@ -114,7 +114,7 @@ def coverage_page(
     examples: Annotated[Path, typer.Option(help="The directory of worked examples.")] = _EXAMPLES,
     as_json: AsJson = False,
 ) -> None:
-    """Article by article: executable and tested, data only, or not computational, and why; and how open points are read."""
+    """Article by article: executable and tested, or why not; accounts and payment cell by cell; how open points are read."""
     where = directory or policies_directory()
     policies, texts, found = Policies.load(where), Texts.load(where), read_examples(examples)
     packs = list(policies.packs.values())
@@ -122,11 +122,13 @@ def coverage_page(
         for pack in packs:
             for row in coverage.rows(pack, texts, found):
                 typer.echo(json.dumps(row._asdict(), ensure_ascii=False))
+        for cell in (cell for pack in packs for cell in matrix.cells(pack, policies, found)):
+            typer.echo(json.dumps(cell._asdict(), ensure_ascii=False))
         for reading in readings.rows(packs):
             said = reading._asdict() | {"since": [day.isoformat() for day in reading.since]}
             typer.echo(json.dumps(said, ensure_ascii=False))
     else:
-        typer.echo(coverage.page(packs, texts, found))
+        typer.echo(coverage.page(packs, texts, policies, found))
 
 
 @app.command(name="speed")

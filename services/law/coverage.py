@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from services.law import readings
+from services.law import matrix, readings
 from services.law.examples import Example
 from services.law.texts import Texts
+from shared.policy import Policies
 from shared.policy.benefits import Benefit
 from shared.policy.lint import cited_in
 from shared.policy.pack import Pack
@@ -37,7 +38,7 @@ def rows(pack: Pack, texts: Texts, examples: Iterable[Example]) -> Iterator[Row]
             yield Row(article, _state(count, names, why), count, names, why)
 
 
-def page(packs: Sequence[Pack], texts: Texts, examples: Sequence[Example]) -> str:
+def page(packs: Sequence[Pack], texts: Texts, policies: Policies, examples: Sequence[Example]) -> str:
     """The page, in Markdown."""
     parts = ["# Which articles are executed\n", "Made by `gongji policy coverage`; do not edit.\n"]
     for pack in packs:
@@ -47,6 +48,7 @@ def page(packs: Sequence[Pack], texts: Texts, examples: Sequence[Example]) -> st
             shown = "; ".join(row.examples) or row.why.partition(": ")[2] or row.why
             parts.append(f"| {row.article} | {row.state} | {row.places or ''} | {shown} |")
         parts.append("")
+    parts += matrix.page(packs, policies, examples)
     parts += readings.page(packs)
     return "\n".join(parts)
 

@@ -98,6 +98,31 @@ def test_every_article_is_executed_or_says_why_not_and_what_is_executed_is_shown
     assert "| `unknown_item` |" in page
 
 
+def test_every_cell_of_the_accounts_matrix_and_of_payment_is_shown_by_an_example() -> None:
+    told = [json.loads(line) for line in gongji("coverage", PACKS, "--examples", EXAMPLES, "--json")[1].splitlines()]
+    cells = [one for one in told if "cell" in one]
+    assert [(one["region"], one["cell"], one["says"]) for one in cells if not one["examples"] or not one["article"]] == []
+    for region in ("130900", "420300", "440800", "511900", "653100"):
+        assert {one["section"] for one in cells if one["region"] == region} == {"use", "credit", "leaving", "payment"}
+        assert sum(one["section"] == "use" for one in cells if one["region"] == region) == 11 * 2 + 4
+    page = gongji("coverage", PACKS, "--examples", EXAMPLES)[1]
+    assert "| 440800 | payment | the year's release |" in page
+    assert "**no example**" not in page
+
+
+def test_a_cell_without_an_example_is_named(tmp_path: Path) -> None:
+    """As when somebody adds a case to a pack, and no example."""
+    for file in EXAMPLES.glob("*.yaml"):
+        kept = [line for line in file.read_text(encoding="utf-8").splitlines(keepends=True) if "case: enlisted" not in line]
+        (tmp_path / file.name).write_text("".join(kept), encoding="utf-8")
+    told = [json.loads(line) for line in gongji("coverage", PACKS, "--examples", tmp_path, "--json")[1].splitlines()]
+    assert {(one["cell"], one["region"]) for one in told if "cell" in one and not one["examples"]} == {
+        ("enlisted", region) for region in ("130900", "420300", "440800", "511900", "653100")
+    }
+    page = gongji("coverage", PACKS, "--examples", tmp_path)[1]
+    assert "| 440800 | leaving | enlisted | paid_out | 440800:17 | **no example** |" in page
+
+
 def test_every_article_a_pack_cites_can_be_quoted() -> None:
     texts = Texts.load(PACKS)
     for pack in Policies.load(PACKS).packs.values():
