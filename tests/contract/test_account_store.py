@@ -177,3 +177,24 @@ async def test_two_batches_that_open_the_same_accounts_wait_for_each_other(fresh
     assert (outcome.family_account, outcome.cash) == ("0.00", "50.00")
     await first.close()
     await second.close()
+
+
+@pytest.mark.servers
+async def test_accounts_are_locked_in_the_order_of_their_members(fresh_database: str) -> None:
+    """Whoever waits for an account holds only accounts before it, so no two wait for each other."""
+    holding, asking, looking = [await asyncpg.connect(fresh_database) for _ in range(3)]
+    await holding.execute(SQL)
+    books = Books(PostgresStore(), tx=holding)
+    await books.add(*(credit(f"K{name}", 100, member=name) for name in ("C", "A", "B")))
+    row = "select from account.balance where member_id = $1 for update nowait"
+    async with asking.transaction():
+        async with holding.transaction():
+            await holding.execute(row, "B")
+            waiting = asyncio.create_task(PostgresStore().balances(asking, {"C", "A", "B"}, ()))
+            await until_sessions_wait(fresh_database)
+            await looking.execute(row, "C")
+            with pytest.raises(asyncpg.LockNotAvailableError):
+                await looking.execute(row, "A")
+        assert await waiting == dict.fromkeys("ABC", 100)
+    for session in (holding, asking, looking):
+        await session.close()

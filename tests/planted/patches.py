@@ -179,6 +179,12 @@ PATCHES: Final = (
         "where member_id = m for update) as b", "where member_id = m) as b",
         "tests/contract/test_account_store.py::test_two_batches_that_open_the_same_accounts_wait_for_each_other",
     ),
+    Patch(  # another order, as with leases
+        "accounts are locked in one order", "services/account/store.py",
+        "(select m from unnest($1::text[]) as m order by m) as asked",
+        "(select m from unnest($1::text[]) as m order by m desc) as asked",
+        "tests/contract/test_account_store.py::test_accounts_are_locked_in_the_order_of_their_members",
+    ),
     Patch(
         "a journal's postings move positive sums between two accounts", "services/account/ledger.py",
         "            if type(amount) is not int or amount <= 0:", "            if type(amount) is not int:",
