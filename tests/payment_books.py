@@ -22,7 +22,7 @@ from shared.events import Event, InstitutionFacts, encode
 from shared.identity import part_of
 from shared.money import fen
 
-ZHANJIANG, BAZHONG = "440800", "511900"
+ZHANJIANG, BAZHONG, SHIYAN = "440800", "511900", "420300"
 
 # 7.6 % of 1,000,000.00 is 76,000.00; less 5 % 72,200.00. What was booked elsewhere comes off that; a twelfth is the month's.
 CONTRIBUTIONS = 1_000_000

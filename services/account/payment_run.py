@@ -11,7 +11,7 @@ from services.account.payment import MONTHS, Budget, Forecast, Paid, Released, T
 from services.account.payment_store import Rule, Tx
 from shared.errors import Stop
 from shared.policy import Policies, Version
-from shared.policy.payment import MonthlyBudget, Payment
+from shared.policy.payment import ByItem, MonthlyBudget, Payment
 from shared.runtime.command import log_command, who
 
 
@@ -59,14 +59,25 @@ def number_of(month: str) -> int:
 
 
 def in_force(policies: Policies, region: str, *months: str) -> tuple[Version, Payment]:
-    """How the region pays for the last of these months that a policy was in force in. Raises Stop."""
+    """How the region pays for the last of these months that a policy was in force in. Raises Stop.
+
+    After the end of the last policy what comes late is still owed: by item, where that policy paid so. A budget ends with it.
+    """
     if not policies.serves(region):
         raise Stop(f"there is no policy pack for region {region}; there are {', '.join(policies.regions)}")
     days = (day for month in reversed(months) for day in (last_day(month), date.fromisoformat(f"{month}-01")))
     version = next((found for day in days if (found := policies.on(region, day)) is not None), None)
+    version = version or _ended(policies, region, last_day(months[-1]))
     if version is None or version.payment is None:
         raise Stop(f"no policy of region {region} says how institutions are paid in {months[-1]}")
     return version, version.payment
+
+
+def _ended(policies: Policies, region: str, day: date) -> Version | None:
+    """The last policy that ended before the day, if it paid by item."""
+    over = [version for version in policies.versions if version.region == region and version.end and version.end < day]
+    last = max(over, key=lambda version: version.start, default=None)
+    return last if last is not None and isinstance(last.payment, ByItem) else None
 
 
 async def pay(tx: Tx, policies: Policies, asked: Asked) -> list[Paid]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from payment_books import BAZHONG, CONTRIBUTIONS, ZHANJIANG, Case, Payers, balance, gongji, parameters, pay, rows, signed
+from payment_books import BAZHONG, CONTRIBUTIONS, SHIYAN, ZHANJIANG, Case, Payers, balance, gongji, parameters, pay, rows, signed
 
 from shared.errors import Stop, UsageError
 from shared.money import fen
@@ -97,6 +97,19 @@ async def test_what_comes_late_for_a_paid_month_goes_into_the_next(payers: Payer
         "H2": ["10.00", "10.50", "9.98", "0.52", "0.00", "0.00"],
     }
     assert await balance(connection, "payable:H1") == 0
+
+
+async def test_what_comes_late_after_the_policys_last_month_is_paid_by_item_still(payers: Payers) -> None:
+    """Shiyan's is of one year: a claim of its December that arrives when December is paid would be owed for ever."""
+    december = Case("C1", "H1", 6_000, date(2023, 12, 28), insured=SHIYAN, care=SHIYAN)
+    await payers.settle(december)
+    assert (await pay("2023-12", SHIYAN))["H1"][2] == "60.00"
+    await payers.settle(december._replace(number="C2", pooled=4_000))
+    assert (await pay("2024-01", SHIYAN))["H1"][2] == "40.00"
+    with pytest.raises(Stop, match="no policy of region 440800"):  # its budget ended with it
+        await pay("2025-12", ZHANJIANG)
+    with pytest.raises(Stop, match="no policy of region 420300"):  # nor before there was one
+        await pay("2022-11", SHIYAN)
 
 
 async def test_a_month_that_was_not_paid_keeps_its_own_cost(payers: Payers) -> None:
