@@ -582,6 +582,26 @@ PLANTS = (
         ("update runtime.quarantine set state = 'discarded' returning 'quarantine ' || id",),
     ),
     Plant(
+        "a clearing window closed by nobody",
+        ("commands_are_written_down",),
+        (
+            (
+                "update runtime.command_log set after = after - 'window' where command = 'clearing close'"
+                " returning 'window ' || (before->>'window')"
+            ),
+        ),
+    ),
+    Plant(
+        "an institution's key made by nobody",
+        ("commands_are_written_down",),
+        (
+            (
+                "insert into intake.api_key (key_id, institution_id, digest) values ('k1', 'H', sha256('x'))"
+                " returning 'key ' || key_id"
+            ),
+        ),
+    ),
+    Plant(
         "a lease of another cluster",
         ("leases_belong_to_the_deployment",),
         ("update runtime.lease set cluster_id = 'other' where topic = 'claims.eligible' and partition = 1 returning topic",),

@@ -63,8 +63,8 @@ _COMMANDS = Query(
         "I19",
         "commands_are_written_down",
         "每项特权操作有审计记录",
-        "whatever an operator did to dead letters or to a person's year, who and why is in the log",
-        ("runtime.quarantine", "adjudication.decision", "runtime.command_log"),
+        "whatever an operator did to dead letters, a person's year, clearing windows or keys, who and why is in the log",
+        ("runtime.quarantine", "adjudication.decision", "crossregion.clearing_window", "intake.api_key", "runtime.command_log"),
     ),
     """
     select 'quarantine ' || q.id as key, q.state || ', and no command of an operator says so' as what
@@ -77,6 +77,17 @@ _COMMANDS = Query(
     from adjudication.decision d where d.kind = 'readjudication' and not exists (
         select from runtime.command_log c where c.id = d.revision and c.command = 'claim readjudicate'
             and c.after->'member_id' = to_jsonb(d.member_id))
+    union all
+    select 'window ' || w.window_id, 'closed, and no command of an operator says so'
+    from crossregion.clearing_window w where w.closed_at is not null and not exists (
+        select from runtime.command_log c where c.command = 'clearing close' and c.after->'window' = to_jsonb(w.window_id))
+    union all
+    select 'key ' || k.key_id, a.what || ', and no command of an operator says so' from intake.api_key k
+    cross join lateral (values ('made', 'institution key create'),
+        (case when k.revoked_at is not null then 'revoked' end, 'institution key revoke')) as a (what, command)
+    where a.what is not null and not exists (
+        select from runtime.command_log c where c.command = a.command and c.after->'key_id' = to_jsonb(k.key_id)
+            and c.after->'institution_id' = to_jsonb(k.institution_id))
     union all
     select 'command ' || id, 'without who or why' from runtime.command_log where who = '' or reason = ''
     """,
