@@ -114,7 +114,7 @@ async def test_a_number_that_was_never_booked_is_no_gap(settings: Settings, owne
 async def test_many_sealers_make_one_chain(
     settings: Settings, owner: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(seal_store, "_UNSEALED", seal_store._UNSEALED.replace("limit 10000", "limit 3"))
+    monkeypatch.setattr(seal_store, "_UNSEALED", seal_store._UNSEALED.replace(f"limit {seal_store.AT_MOST}", "limit 3"))
     for number in range(20):
         await book(owner, f"C{number}")
     done = await asyncio.gather(*(seal(settings, root_now=True) for _ in range(5)))
@@ -266,7 +266,7 @@ async def test_the_service_may_not_and_the_owner_cannot_change_what_is_written(o
 
 
 async def test_a_kill_in_the_middle_of_sealing_leaves_nothing_half_done(settings: Settings, owner: asyncpg.Connection) -> None:
-    for number in range(30):
+    for number in range(20):  # one block
         await book(owner, f"C{number}", [*SOME] * 40)
     blocker = await asyncpg.connect(settings.postgres)
     for table in ("block", "day_root", "day_root_announced"):
@@ -283,7 +283,7 @@ async def test_a_kill_in_the_middle_of_sealing_leaves_nothing_half_done(settings
     assert (await seal_store.tail(owner)).number == 1  # by the second and third, which got further
     await seal(settings, root_now=True)
     found = await check(settings, owner)
-    assert (found.faults, found.postings, found.waiting) == ([], 30 * 80, 0)
+    assert (found.faults, found.postings, found.waiting) == ([], 20 * 80, 0)
     assert len(sealer.published(settings.home / "roots")) == 1
     await blocker.close()
 
