@@ -87,9 +87,12 @@ class ConsumerLog:
             log.debug("advisory commit failed: %s", trouble)
 
     def waiting(self, offsets: Mapping[Place, int]) -> int:
-        """Records in the log past what was applied, as the last fetch knew it."""
+        """Records in the log past what was applied, as the last fetch knew it; of a place taken away meanwhile, none."""
         records = 0
+        mine = self.assigned()
         for place, offset in offsets.items():
+            if place not in mine:
+                continue
             end = self._consumer.highwater(TopicPartition(*place))
             records += max(0, (end or offset) - offset)
         return records
