@@ -175,6 +175,8 @@ class CounterClient:
                         raise aiohttp.ClientError(line["problem"]["code"])
                     raise Refused(line["problem"])
                 yield line
+        if stream.unanswered or not stream.over:
+            raise aiohttp.ClientError("the stream ended early")
 
 
 class _Stream:
@@ -182,18 +184,18 @@ class _Stream:
 
     def __init__(self, source: "asyncio.Queue[bytes | None]", unanswered: deque[bytes]) -> None:
         self._source = source
-        self._unanswered = unanswered
+        self.unanswered = unanswered
         self.over = False
 
     async def body(self) -> AsyncIterator[bytes]:
-        for line in tuple(self._unanswered):
+        for line in tuple(self.unanswered):
             yield line + b"\n"
         while not self.over:
             new = await self._source.get()
             if new is None:
                 self.over = True
                 return
-            self._unanswered.append(new)
+            self.unanswered.append(new)
             yield new + b"\n"
 
 

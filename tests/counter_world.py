@@ -138,6 +138,17 @@ def world(servers: LocalServers) -> Iterator[World]:
         made.deployment.stop()
 
 
+def head_of(counter: World, place: str, length: str, institution: str = INSTITUTIONS[0]) -> bytes:
+    """The head of a POST with a key."""
+    return f"POST {place} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {counter.keys[institution]}\r\n{length}\r\n\r\n".encode()
+
+
+async def connect(counter: World) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A bare connection."""
+    host, port = counter.url.removeprefix("http://").split(":")
+    return await asyncio.open_connection(host, int(port))
+
+
 async def posted(session: aiohttp.ClientSession, place: str, record: Line | bytes, **headers: str) -> tuple[int, Any]:
     """One request: the status, and what came."""
     body = record if isinstance(record, bytes) else json.dumps(record).encode()

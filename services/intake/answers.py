@@ -16,10 +16,10 @@ from shared.identity import event_id
 
 PAGE: Final = 500
 
+# The first outcome, as a repeat gets it: a later revision states differences, and is among the institution's outcomes.
 _FINAL: Final = """
     select kind, value from account.outcome
-    where institution_id = $1 and claim_no = $2 and kind <> 'answer'
-    order by revision desc
+    where institution_id = $1 and claim_no = $2 and kind <> 'answer' and revision = 0
 """
 _SUBMISSION: Final = "select kind, digest, reversed, closed from intake.submission where institution_id = $1 and claim_no = $2"
 _REJECTION: Final = "select value from intake.rejection where event_id = $1"
@@ -27,6 +27,7 @@ _DIGESTS: Final = """
     select institution_id, claim_no, digest from intake.submission
     join unnest($1::text[], $2::text[]) as asked (institution_id, claim_no) using (institution_id, claim_no)
 """
+_READ: Final = "select next_offset from runtime.lease where service = 'intake' and topic = $1 and partition = $2"
 # Sorted before it is cut: within a place nothing may be passed over.
 _AFTER: Final = """
     select f.place, f.seq, t.value from (
@@ -94,7 +95,7 @@ class Answers:
         self._pool = pool
 
     async def find(self, institution_id: str, claim_no: str, kind: str) -> Found | None:
-        """The outcome of a number; ``kind`` is "claim" (an account use too) or "reversal". None: nobody has sent it."""
+        """The first outcome of a number; ``kind`` is "claim" (an account use too) or "reversal". None: intake knows no such."""
         kinds = {"reversal"} if kind == "reversal" else {"claim", "account_use"}
         async with self._pool.acquire() as connection:
             for row in await connection.fetch(_FINAL, institution_id, claim_no):
@@ -107,6 +108,10 @@ class Answers:
                 answered = "reversal" if kind == "reversal" else number["kind"]
                 return Found(await connection.fetchval(_REJECTION, event_id(answered, institution_id, claim_no)))
             return Found(None)
+
+    async def read_up_to(self, partition: int) -> int:
+        """The offset up to which intake has applied a partition of ``claims.submitted``."""
+        return int(await self._pool.fetchval(_READ, SUBMITTED, partition) or 0)
 
     async def rejection(self, identity: str) -> bytes | None:
         """A rejection that intake gave, by its id."""

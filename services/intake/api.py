@@ -19,6 +19,7 @@ from services.intake.api_feed import Feed
 from services.intake.api_openapi import document, page
 from services.intake.api_places import place_of, preferred_wait, segments
 from services.intake.api_problems import Problem, refused
+from services.intake.api_remedies import unreadable_because
 from services.intake.desk import Desk, Handed
 from services.intake.submission import Submission, read
 from shared.calendar import SHANGHAI, read_date
@@ -116,7 +117,7 @@ class Counter:
         kind = _parameter(request, "kind", "claim")
         if kind not in {"claim", "reversal"}:
             raise _bad("kind", "claim 或 reversal", "claim or reversal")
-        found = await self._answers.find(institution_id, claim_no, kind)
+        found = await self._desk.ask(institution_id, claim_no, kind)
         if found is None:
             raise Problem("not_found")
         if found.value is None:
@@ -156,7 +157,7 @@ async def _handed(request: Request, kinds: tuple[str, ...]) -> Handed:
     try:
         submission = read(value)
     except Unreadable as unreadable:
-        raise Problem("unreadable", (str(unreadable), str(unreadable))) from unreadable
+        raise Problem("unreadable", unreadable_because(str(unreadable))) from unreadable
     _check_owner(request, submission.institution_id)
     if submission.kind not in kinds:
         raise Problem("wrong_type", (f"此处接受：{'、'.join(kinds)}", f"taken here: {', '.join(kinds)}"))
@@ -182,7 +183,10 @@ def _bad(name: str, zh: str, en: str) -> Problem:
 def rejected(outcome: Outcome, value: bytes, submission: Submission) -> Problem:
     """The problem that tells of a rejection, with the outcome as it stands in the books."""
     stale = {} if outcome.stale is msgspec.UNSET else msgspec.to_builtins(outcome.stale)
-    return refused(outcome.reasons, instance=place_of(submission), outcome=msgspec.Raw(value), **stale)
+    problem = refused(outcome.reasons, instance=place_of(submission), outcome=msgspec.Raw(value), **stale)
+    if submission.kind == "account_use" and problem.more["field"] == "claim_no":
+        problem.more["field"] = "use_no"
+    return problem
 
 
 def _json(content: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -5,6 +5,7 @@ connection feels. After a cut the client sends again from any line it likes: rep
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterator, MutableMapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
@@ -17,9 +18,12 @@ from starlette.types import Receive, Scope, Send
 from services.intake.api_body import MOST_BYTES, lines
 from services.intake.api_places import place_of
 from services.intake.api_problems import Problem
+from services.intake.api_remedies import unreadable_because
 from services.intake.desk import Desk, Handed, Waiting
 from services.intake.submission import read
 from shared.errors import Retry, Unreadable
+
+log = logging.getLogger("gongji.counter")
 
 MOST_FEEDS: Final = 4  # of one institution at once
 _CHUNK: Final = 200  # lines handed in together at most
@@ -50,6 +54,7 @@ class Feed(Response):
         self._owner: str = request.state.institution_id
         self._request_id: str = request.state.request_id
         self._on_the_way: asyncio.Queue[_Chunk | Problem | None] = asyncio.Queue(_CHUNKS)
+        self._arriving = asyncio.Event()  # the first lines are there, or none will come
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Streams until the client's last line is answered, or it goes away."""
@@ -58,6 +63,8 @@ class Feed(Response):
         self._open[self._owner] = self._open.get(self._owner, 0) + 1
         reading = asyncio.create_task(self._read())
         try:
+            if "expect" in self._request.headers:  # who waits for "go on" must not get the end's status first
+                await self._arriving.wait()
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             async for piece in self._answers():
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
@@ -82,6 +89,7 @@ class Feed(Response):
         try:
             number = 0
             async for arrived in lines(self._request):
+                self._arriving.set()
                 for chunk in _cut(arrived):
                     entries = [self._look(number + place, line) for place, line in enumerate(chunk, 1) if line.strip()]
                     number += len(chunk)
@@ -96,6 +104,11 @@ class Feed(Response):
             await self._on_the_way.put(problem)
         except Retry:
             await self._on_the_way.put(Problem("unavailable"))
+        except Exception:
+            log.exception("a stream failed", extra={"fields": {"request_id": self._request_id}})
+            await self._on_the_way.put(Problem("internal"))
+        finally:
+            self._arriving.set()
 
     def _look(self, number: int, line: bytes) -> _Line:
         if len(line) > MOST_BYTES:
@@ -103,7 +116,7 @@ class Feed(Response):
         try:
             submission = read(line)
         except Unreadable as unreadable:
-            return _Line(number, None, Problem("unreadable", (str(unreadable), str(unreadable))))
+            return _Line(number, None, Problem("unreadable", unreadable_because(str(unreadable))))
         if submission.institution_id != self._owner:
             return _Line(number, None, Problem("other_institution"))
         return _Line(number, Handed(submission, line))

@@ -241,7 +241,7 @@ _SMALL: Final[dict[str, Any]] = {
             "outcome": {"$ref": _REF.format(model="Outcome")},
             "request_id": {"type": "string"},
         },
-        "required": ["type", "title", "status", "detail", "code", "zh", "request_id"],
+        "required": ["type", "title", "status", "detail", "code", "zh", "remedy", "request_id"],
     },
 }
 

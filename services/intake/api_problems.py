@@ -5,6 +5,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from services.intake.api_remedies import REMEDIES
 from shared.reasons import TEXTS, Reason
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -104,9 +105,12 @@ class Problem(Exception):
 
 
 def refused(reasons: Sequence[Reason], **more: Any) -> Problem:
-    """The problem of a record that is refused, for these reasons: those of contract.md, which name field and remedy."""
+    """The problem of a record that is refused, for these reasons: those of contract.md, with field and remedy of the first."""
     first = reasons[0]
-    status = 409 if first.code in _CONFLICTS else 422
-    if first.field:
-        more["field"] = first.field
-    return Problem(first.code, (first.zh, first.en), status=status, reasons=msgspec.to_builtins(reasons), **more)
+    remedy = REMEDIES[first.code]
+    more |= {
+        "field": first.field or remedy.field,
+        "remedy": {"zh": remedy.zh, "en": remedy.en},
+        "reasons": msgspec.to_builtins(reasons),
+    }
+    return Problem(first.code, (first.zh, first.en), status=409 if first.code in _CONFLICTS else 422, **more)

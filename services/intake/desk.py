@@ -5,22 +5,26 @@ There is one way a claim settles, and this is not another: the desk decides noth
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
-from services.intake.answers import Answers
+from services.intake.answers import Answers, Found
 from services.intake.number import Key
 from services.intake.replies import Replies
 from services.intake.steps import possible_ids
 from services.intake.submission import Submission
 from shared.events import SUBMITTED
-from shared.identity import event_id, part_of
+from shared.identity import event_id, part_of, partition_of
 from shared.runtime.database import TROUBLE
 from shared.runtime.relay import Outgoing, Sender
 from shared.runtime.step import Message
 
 _LOOK_SECONDS: Final = 5.0  # after so long without hearing anything, it is looked for in Postgres
 _LONGEST_KEY: Final = 256
+_UNREAD_SECONDS: Final = 2.0  # so long a question waits for intake to read what was sent before it
+_UNREAD_PAUSE: Final = 0.05
+
+Ends = Callable[[str, int], Awaitable[int]]  # topic, partition -> the offset behind its last record
 
 
 class Handed(NamedTuple):
@@ -33,10 +37,30 @@ class Handed(NamedTuple):
 class Desk:
     """Takes submissions and answers them. ``seconds`` is always the longest time to wait."""
 
-    def __init__(self, sender: Sender, replies: Replies, answers: Answers) -> None:
+    def __init__(self, sender: Sender, replies: Replies, answers: Answers, ends: Ends, *, partitions: int) -> None:
         self._sender = sender
         self._replies = replies
         self._answers = answers
+        self._ends = ends
+        self._partitions = partitions
+
+    async def ask(self, institution_id: str, claim_no: str, kind: str) -> Found | None:
+        """What stands under a number. None: nobody had sent it when this was asked.
+
+        What waits unread in the institution's partition may be the very record that is asked for, handed in at whichever
+        instance. So "nobody" is only said when intake has read as far as the log went. Raises Retry, or one of TROUBLE.
+        """
+        found = await self._answers.find(institution_id, claim_no, kind)
+        if found is not None:
+            return found
+        partition = partition_of(part_of(institution_id), self._partitions)
+        end = await self._ends(SUBMITTED, partition)
+        deadline = time.monotonic() + _UNREAD_SECONDS
+        while await self._answers.read_up_to(partition) < end:
+            if time.monotonic() > deadline:
+                return Found(None)
+            await asyncio.sleep(_UNREAD_PAUSE)
+        return await self._answers.find(institution_id, claim_no, kind)
 
     async def settle(self, handed: Handed, seconds: float) -> bytes | None:
         """Hands one submission in and waits: its outcome, or None where that has not come in time. Raises Retry."""

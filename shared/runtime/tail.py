@@ -12,6 +12,7 @@ from typing import Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
+from shared.errors import Retry
 from shared.runtime import access
 
 log = logging.getLogger("gongji.tail")
@@ -19,6 +20,7 @@ log = logging.getLogger("gongji.tail")
 _POLL_MS: Final = 1_000
 _AT_ONCE: Final = 1_000
 _AGAIN_SECONDS: Final = 0.5
+_END_SECONDS: Final = 5.0
 
 
 class Tail:
@@ -44,6 +46,17 @@ class Tail:
             with suppress(asyncio.CancelledError):
                 await self._task
         await self._close()
+
+    async def end(self, topic: str, partition: int) -> int:
+        """The offset behind the last record of any topic's partition, as of now. Raises Retry."""
+        if self._consumer is None:
+            raise Retry("Kafka is away")
+        place = TopicPartition(topic, partition)
+        try:
+            async with asyncio.timeout(_END_SECONDS):
+                return int((await self._consumer.end_offsets([place]))[place])
+        except (KafkaError, OSError, TimeoutError) as trouble:
+            raise Retry(f"Kafka: {type(trouble).__name__}: {trouble}") from trouble
 
     async def _open(self) -> None:
         consumer = AIOKafkaConsumer(

@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 import pytest
 import schemathesis
-from counter_world import INSTITUTIONS, World, claim, got, posted, world
+from counter_world import INSTITUTIONS, World, claim, connect, got, head_of, posted, world
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
@@ -46,16 +46,6 @@ HEADER = st.text(
 def counter(private_servers: LocalServers) -> Iterator[World]:
     with world(private_servers) as made:
         yield made
-
-
-def head_of(counter: World, place: str, length: str) -> bytes:
-    """The head of a request with a key."""
-    return f"POST {place} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {counter.keys[HERE]}\r\n{length}\r\n\r\n".encode()
-
-
-async def connect(counter: World) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    host, port = counter.url.removeprefix("http://").split(":")
-    return await asyncio.open_connection(host, int(port))
 
 
 async def answer(reader: asyncio.StreamReader, seconds: float = 30) -> bytes:
@@ -217,6 +207,19 @@ async def test_bodies_without_end_are_refused_in_little_memory(counter: World) -
         assert said == b"" or said.startswith(b"HTTP/1.1 413")
         writer.close()
     assert resident_mib(counter) - before < 64
+
+
+async def test_who_waits_for_leave_to_send_gets_it_before_the_answer_begins(counter: World) -> None:
+    """``Expect: 100-continue``: many a client sends no body after another status, and some wait a second for nothing."""
+    for place in ("/v1/claims", "/v1/feed"):
+        body = json.dumps(claim()).encode()
+        reader, writer = await connect(counter)
+        writer.write(head_of(counter, place, f"Content-Length: {len(body)}\r\nExpect: 100-continue"))
+        assert (await asyncio.wait_for(reader.readline(), 30)).startswith(b"HTTP/1.1 100 ")
+        writer.write(body)
+        said = await asyncio.wait_for(reader.readuntil(b'"settled_at"'), 60)
+        assert b"HTTP/1.1 200 " in said
+        writer.close()
 
 
 async def test_a_line_without_end_ends_the_stream(counter: World) -> None:

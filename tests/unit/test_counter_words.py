@@ -12,11 +12,13 @@ from services.intake.answers import Cursor
 from services.intake.api_openapi import CLAIM, REVERSAL, document, page
 from services.intake.api_places import place_of, preferred_wait
 from services.intake.api_problems import KINDS, Problem, refused
+from services.intake.api_remedies import REMEDIES, unreadable_because
 from services.intake.api_server import Door
+from services.intake.faults import EXPECTED
 from services.intake.limits import Buckets
 from services.intake.replies import Replies
 from services.intake.submission import read
-from shared.errors import UsageError
+from shared.errors import Unreadable, UsageError
 from shared.outcome import Outcome, encode
 from shared.reasons import REJECTED, reason
 
@@ -143,11 +145,37 @@ def test_every_problem_has_both_languages_and_a_remedy(code: str) -> None:
 
 
 @pytest.mark.parametrize("code", sorted(REJECTED))
-def test_every_reason_of_a_rejection_makes_a_problem(code: str) -> None:
-    problem = refused((reason(code, field="x"),))
+def test_every_reason_of_a_rejection_makes_a_problem_with_field_and_remedy_in_both_languages(code: str) -> None:
+    problem = refused((reason(code),))
     told = json.loads(problem.body("r1"))
-    assert (told["code"], told["field"], told["reasons"][0]["code"]) == (code, "x", code)
+    assert (told["code"], told["reasons"][0]["code"]) == (code, code)
     assert problem.status in {409, 422}
+    assert told["field"] in EXPECTED, "a field of a record, even where the reason itself names none"
+    assert told["title"].isascii()
+    assert told["remedy"]["en"].isascii()
+    assert not told["zh"]["title"].isascii()
+    assert not told["remedy"]["zh"].isascii()
+    assert json.loads(refused((reason(code, field="x"),)).body("r1"))["field"] == "x", "the reason knows better"
+
+
+def test_the_remedies_are_those_of_the_rejections_and_no_others() -> None:
+    assert REMEDIES.keys() == REJECTED
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"", b"\xff", b"{", b"NaN", b"[]", b"[" * 400, b'{"a":1,"a":1}', b"{}", b'{"type":"claim","claim_no":"1"}',
+        b'{"type":"claim","claim_no":"\\ud800","institution_id":"H"}',
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_is_told_in_both_languages(value: bytes) -> None:
+    with pytest.raises(Unreadable) as caught:
+        read(value)
+    zh, en = unreadable_because(str(caught.value))
+    assert en == str(caught.value)
+    assert not zh.startswith("无法读取"), "a text of its own"
+    assert not zh.partition("（")[0].isascii()
 
 
 def test_the_description_describes_every_place_and_refers_to_nothing_that_is_missing() -> None:
