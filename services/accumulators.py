@@ -4,7 +4,7 @@ The figures come out of the very plans that decide claims. What is used comes fr
 nothing, and then Redis gets it too: the answer is the same.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any, Final, NamedTuple
 
@@ -27,14 +27,14 @@ _BY_CODE: Final = ("chronic", "special_drug")
 
 
 class Limit(NamedTuple):
-    """One figure that limits an accumulator, and for which benefit, at which places, by which article."""
+    """One figure that limits an accumulator, by which article."""
 
     counter: str
     kind: str  # deductible, cap
     amount: int  # fen
-    benefit: str
     article: str
     per: str  # period, visit
+    later: int | None = None  # fen, instead of ``amount`` when the period has had a visit already
 
 
 class Accumulators:
@@ -59,11 +59,11 @@ class Accumulators:
             if version is None:
                 return shown | {"policy": None, "period": None, "counters": []}
             period = Rulebook.of(version).period(day)
-            limits = list(_limits(version, member, day))
+            limits = limits_of(version, member, day)
             names = {limit.counter for limit in limits if limit.per == "period"} | {VISITS}
             used = await self._used(tx, member_id, period, names)
         policy = {"region": version.ref.region, "version": version.ref.version, "hash": version.ref.hash}
-        return shown | {"policy": policy, "period": period, "counters": list(_entries(limits, used))}
+        return shown | {"policy": policy, "period": period, "counters": list(entries(limits, used))}
 
     async def _used(self, tx: Any, member_id: str, period: str, names: Iterable[str]) -> dict[str, int]:
         keys = {CounterKey(member_id, period, name) for name in names}
@@ -93,17 +93,21 @@ class Accumulators:
             return
 
 
-def _limits(version: Version, member: MemberFacts, day: date) -> Iterator[Limit]:
-    """Every figure of every benefit the member can claim, place by place."""
+def limits_of(version: Version, member: MemberFacts, day: date) -> dict[Limit, dict[str, list[str]]]:
+    """Every figure of every benefit the member can claim: for which benefits, at hospitals of which levels. Pure."""
     rulebook = Rulebook.of(version)
+    found: dict[Limit, dict[str, list[str]]] = {}
     for benefit in _benefits(version, member):
         for level in _LEVELS:
             place = InstitutionFacts(
                 institution_id="", region=member.region, kind="hospital", level=level, designated=True, networked=True
             )
             plan = rulebook.plan(benefit, day, Verdict(member=member, institution=place))
-            if plan.missing is None:
-                yield from _of_plan(plan, benefit)
+            for limit in _of_plan(plan) if plan.missing is None else ():
+                levels = found.setdefault(limit, {}).setdefault(benefit, [])
+                if level not in levels:
+                    levels.append(level)
+    return found
 
 
 def _benefits(version: Version, member: MemberFacts) -> list[str]:
@@ -116,37 +120,40 @@ def _benefits(version: Version, member: MemberFacts) -> list[str]:
     return plain + sorted({one.benefit for one in member.qualifications} - set(plain))
 
 
-def _of_plan(plan: Plan, benefit: str) -> Iterator[Limit]:
+def _of_plan(plan: Plan) -> Iterator[Limit]:
     for _, rule in (*plan.pool, *plan.after):
         if isinstance(rule, rules.Deductible):
-            yield Limit(rule.counter, "deductible", rule.amount, benefit, rule.article, "period")
+            yield Limit(rule.counter, "deductible", rule.amount, rule.article, "period")
         elif isinstance(rule, rules.VisitDeductible):
-            yield Limit(rule.counter, "deductible", rule.amount, benefit, rule.article, "visit")
+            yield Limit(rule.counter, "deductible", rule.amount, rule.article, "visit", rule.later)
         elif isinstance(rule, rules.Cap):
             per = "visit" if rule.counter.startswith("visit.") else "period"
-            yield Limit(rule.counter, "cap", rule.amount, benefit, rule.article, per)
+            yield Limit(rule.counter, "cap", rule.amount, rule.article, per)
         elif isinstance(rule, rules.Supplement) and rule.missing is None:
-            yield Limit(rule.counter, "cap", rule.cap, benefit, rule.article, "period")
+            yield Limit(rule.counter, "cap", rule.cap, rule.article, "period")
         elif isinstance(rule, rules.SpillOver):
-            yield from _of_plan(rule.plan, benefit)
+            yield from _of_plan(rule.plan)
 
 
-def _entries(limits: Iterable[Limit], used: Mapping[str, int]) -> Iterator[dict[str, Any]]:
-    """One entry a figure: of a visit's own figures nothing is used yet, for the visit is still to come."""
-    benefits: dict[Limit, dict[str, None]] = {}
-    for limit in limits:
-        benefits.setdefault(limit._replace(benefit=""), {})[limit.benefit] = None
-    for limit, names in benefits.items():
+def entries(limits: Mapping[Limit, Mapping[str, Sequence[str]]], used: Mapping[str, int]) -> Iterator[dict[str, Any]]:
+    """One entry a figure, with what is ``used`` (fen by accumulator) and left of it. Pure.
+
+    Of a visit's own figures nothing is used yet, for the visit is still to come.
+    """
+    for limit, places in limits.items():
+        amount = limit.amount if limit.later is None or not used.get(VISITS) else limit.later
         taken = used.get(limit.counter, 0) if limit.per == "period" else 0
-        yield {
-            "name": limit.counter,
-            "kind": limit.kind,
-            "per": limit.per,
-            "benefits": list(names),
-            "limit": yuan(limit.amount),
-            "used": yuan(taken),
-            "left": yuan(max(0, limit.amount - taken)),
-            "article": limit.article,
-        }
+        for levels in dict.fromkeys(tuple(one) for one in places.values()):
+            yield {
+                "name": limit.counter,
+                "kind": limit.kind,
+                "per": limit.per,
+                "benefits": [benefit for benefit, one in places.items() if tuple(one) == levels],
+                "levels": list(levels),
+                "limit": yuan(amount),
+                "used": yuan(taken),
+                "left": yuan(max(0, amount - taken)),
+                "article": limit.article,
+            }
     if VISITS in used:
         yield {"name": VISITS, "kind": "count", "per": "period", "used": used[VISITS]}
