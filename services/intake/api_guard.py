@@ -78,13 +78,13 @@ class Guard:
         owner = await self._keys.owner(text.strip()) if scheme.lower() == "bearer" else None
         if owner is None:
             raise Problem("unauthorized", headers={"WWW-Authenticate": 'Bearer realm="gongji"'})
-        wait = self._buckets.take(owner.institution_id, self._clock())
-        if wait:
-            raise Problem("rate_limited", headers={"Retry-After": str(math.ceil(wait))})
         return owner
 
     def _enter(self, owner: Owner) -> None:
         self._inside[owner.institution_id] += 1
+        wait = self._buckets.take(owner.institution_id, self._clock())
+        if wait:
+            raise Problem("rate_limited", headers={"Retry-After": str(math.ceil(wait))})
         if self._inside[owner.institution_id] > MOST_INSIDE:
             raise Problem("rate_limited", headers={"Retry-After": "1"})
 

@@ -1,9 +1,12 @@
 """The counter on the real servers and services: what a hospital's program gets, and what it cannot get."""
 
 import asyncio
+import html
 import itertools
 import json
+import os
 import random
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -55,6 +58,17 @@ async def test_the_examples_of_the_description_work_as_they_stand(counter: World
         for method, place, body in examples():
             async with session.request(method, place, data=body, headers={"Prefer": "wait=30"}) as answer:
                 assert answer.status == 200, (place, await answer.text())
+
+
+async def test_the_commands_of_the_page_for_people_work_as_they_stand(counter: World) -> None:
+    async with counter.raw() as session, session.get("/") as answer:
+        commands = [html.unescape(found) for found in re.findall(r"<pre>(.*?)</pre>", await answer.text(), re.DOTALL)]
+    assert len(commands) == sum(len(methods) for methods in document()["paths"].values())
+    environment = {"PATH": os.environ["PATH"], "KEY": counter.keys[HERE], "COUNTER": counter.url}
+    for command in commands:
+        asked = ["bash", "-c", f"{command} -sS --fail-with-body"]
+        done = await asyncio.to_thread(subprocess.run, asked, env=environment, capture_output=True, timeout=60, check=False)
+        assert done.returncode == 0, (command, done.stdout, done.stderr)
 
 
 async def test_a_claim_sent_again_gets_the_same_bytes(counter: World) -> None:

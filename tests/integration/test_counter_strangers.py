@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 import pytest
 import schemathesis
-from counter_world import INSTITUTIONS, World, claim, connect, got, head_of, posted, world
+from counter_world import INSTITUTIONS, World, claim, connect, got, head_of, logged, posted, world
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
@@ -340,7 +340,7 @@ async def test_clients_that_leave_in_the_middle_leave_nothing_behind(counter: Wo
 
 
 async def test_an_institution_that_asks_too_much_is_told_when_to_come_again(counter: World) -> None:
-    counter.start("intake", GONGJI_API_RATE="1")
+    [intake] = counter.start("intake", GONGJI_API_RATE="1")
     began = time.monotonic()
     async with counter.raw() as session:
         answers: list[tuple[int, str | None]] = []
@@ -350,6 +350,7 @@ async def test_an_institution_that_asks_too_much_is_told_when_to_come_again(coun
                 answers.append((said.status, said.headers.get("Retry-After")))
         assert set(answers) == {(200, None), (429, "1")}
         assert answers.count((200, None)) <= 2 + time.monotonic() - began
+    assert {line["institution"] for line in logged(intake) if line["status"] == 429} not in (set(), {None}), "it is seen who does"
     async with counter.raw(INSTITUTIONS[1]) as session:
         assert (await got(session, "/v1/outcomes"))[0] == 200, "another one's asking is his own"
 

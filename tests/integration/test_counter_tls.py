@@ -1,5 +1,7 @@
-"""Mutual TLS at the counter's door: who has no certificate of the authority does not even get to ask."""
+"""The counter's door: who has no certificate of the authority does not even get to ask, and only so many get in at once."""
 
+import asyncio
+import contextlib
 import ssl
 from pathlib import Path
 from typing import Any
@@ -40,3 +42,18 @@ async def test_only_certificates_of_the_authority_get_in(tmp_path: Path) -> None
 async def test_the_door_without_a_certificate_is_plain() -> None:
     async with listening(app, Door("127.0.0.1", 0, 1.0)) as url, aiohttp.ClientSession() as session, session.get(url) as answer:
         assert (url[:7], await answer.read()) == ("http://", b"in")
+
+
+async def test_connections_above_the_limit_are_ended_and_the_others_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.intake.api_server._MOST_CONNECTIONS", 3)
+    async with listening(app, Door("127.0.0.1", 0, 1.0)) as url:
+        host, port = url.removeprefix("http://").split(":")
+        inside = [await asyncio.open_connection(host, int(port)) for _ in range(3)]
+        over, writer = await asyncio.open_connection(host, int(port))
+        with contextlib.suppress(ConnectionError):
+            assert await asyncio.wait_for(over.read(), 5) == b"", "sooner than its headers would be waited for"
+        writer.close()
+        for reader, writer in inside:
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert (await asyncio.wait_for(reader.readline(), 30)).startswith(b"HTTP/1.1 200 ")
+            writer.close()
