@@ -107,7 +107,7 @@ def show(
 
 @app.command()
 def worklist(region: Annotated[str | None, typer.Option(help="Only of this region.")] = None, *, as_json: Json = False) -> None:
-    """What a person must see to: money that came back to closed accounts, credits that cannot be taken back."""
+    """What a person must see to: money that came late for closed accounts, credits that cannot be taken back."""
     rows = cli_shown.worklist(Settings.load(), region)
     for row in rows:
         if as_json:

@@ -2,7 +2,8 @@
 
 A monthly run books whole months that have nothing yet; a true-up books differences between what a month comes to now and what
 was booked for it. A true-up that takes back never makes a balance negative: what is not on the account any more is booked as
-recoverable, and put on the work list.
+recoverable, and put on the work list. Of an account that is closed by now nothing new is credited; what its months were
+credited otherwise than they come to now is owed to its member or his heirs, or by them, and is put there too.
 """
 
 from collections.abc import Iterator
@@ -44,6 +45,7 @@ class Credit(NamedTuple):
     source: str
     article: str
     line: int
+    late: int = 0  # of the amount: not to the account, which is closed
 
 
 class Sheet(NamedTuple):
@@ -81,8 +83,8 @@ def book(piece: Piece, facts: CreditingFacts) -> Sheet | None:
     """Decides a piece. None: all of it is booked already, or there is nothing to book."""
     draft = _Draft()
     for entry in piece.entries:
-        if entry.member_id not in facts.closed:
-            _credit(piece, entry, piece.rules[entry.rule], facts, draft)
+        decide = _correct if entry.member_id in facts.closed else _credit
+        decide(piece, entry, piece.rules[entry.rule], facts, draft)
     if not draft.credits:
         return None
     first = draft.credits[0]
@@ -132,6 +134,26 @@ def _credit(piece: Piece, entry: Entry, rule: Rule, facts: CreditingFacts, draft
         )
     )
     facts.balances[entry.member_id] = balance + difference + recoverable + interest
+    facts.booked[key] = Booked(entry.due, piece.run, rule.source)
+
+
+def _correct(piece: Piece, entry: Entry, rule: Rule, facts: CreditingFacts, draft: _Draft) -> None:
+    """A month that was credited before the account was closed: a true-up's difference, outside the account."""
+    key = (entry.member_id, piece.region, entry.month)
+    before = facts.booked.get(key)
+    if piece.kind == MONTHLY or before is None or before.run >= piece.run or entry.due == before.amount:
+        return
+    line = len(draft.postings) + 1
+    late, recoverable = max(entry.due - before.amount, 0), max(before.amount - entry.due, 0)
+    source, paid = journals.source(piece.region, rule.source), journals.source(piece.region, before.source)
+    if source != paid and (moved := min(entry.due, before.amount)):  # another pays the month now
+        draft.postings.append(Posting(source, paid, moved))
+    if late:
+        draft.postings.append(Posting(source, journals.closed_accounts(piece.region), late))
+        draft.todo.append(Todo(len(draft.postings), "late_credit", piece.region, entry.member_id, late))
+    _take_back(piece.region, entry.member_id, before.source, 0, recoverable, draft)
+    kept = (entry.member_id, entry.month, part_of(entry.member_id), late - recoverable, recoverable, 0)
+    draft.credits.append(Credit(*kept, entry.basis, rule.source, rule.article, line, late))
     facts.booked[key] = Booked(entry.due, piece.run, rule.source)
 
 

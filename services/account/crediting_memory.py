@@ -32,7 +32,7 @@ class MemoryCreditingStore(MemoryStore):
                 if before.run == piece.run:
                     raise ValueError("this run has credited this month")
                 self._booked[key] = Booked(before.amount + one.amount, piece.run, one.source)
-                self._move([(one.member_id, one.amount + one.recoverable + one.interest)])
+                self._move([(one.member_id, one.amount + one.recoverable + one.interest - one.late)])
 
     async def record_closing(self, _tx: Tx, closing: Closing) -> None:
         """Empties and closes an account. Raises Stop if it is closed already."""

@@ -40,7 +40,7 @@ _BOOKED = """
 """
 _CREDIT = (
     *("member_id", "region", "month", "run_id", "part", "amount", "recoverable", "interest", "basis", "source", "article"),
-    *("journal_id", "line"),
+    *("journal_id", "line", "late"),
 )
 _CLOSE = "update account.balance set balance = 0, version = version + 1, closed = true where member_id = $1 and not closed"
 _CLOSED = """
@@ -67,8 +67,8 @@ class PostgresCreditingStore(PostgresStore):
             number = journal.journal_id
             for c in booked:
                 fixed = (c.member_id, piece.region, c.month, piece.run, c.part, c.amount, c.recoverable, c.interest)
-                rows.append((*fixed, c.basis, c.source, c.article, number, c.line))
-                moved[c.member_id] = moved.get(c.member_id, 0) + c.amount + c.recoverable + c.interest
+                rows.append((*fixed, c.basis, c.source, c.article, number, c.line, c.late))
+                moved[c.member_id] = moved.get(c.member_id, 0) + c.amount + c.recoverable + c.interest - c.late
             todo += [(number, *item[:4], part_of(item.member_id), item.amount, None, None) for item in items]
         await copy_rows(tx, "crediting", _CREDIT, rows)
         await write_journals(tx, [sheet.journal for sheet in sheets])

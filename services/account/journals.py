@@ -137,6 +137,16 @@ ENTRIES = (
         "too much was credited: first from the balance, the rest is to be had back",
     ),
     EntryRow(
+        "crediting, the account being closed",
+        (
+            "contributions -> closed_accounts:<region>",
+            "recoverable:* -> contributions",
+            "and so with the fund's credits, and between the two",
+        ),
+        "销户后的补划、冲减：列待处理款项或应收回",
+        "a true-up that comes after the closing: to clearing, or to be had back, and the work list",
+    ),
+    EntryRow(
         "closing",
         ("personal:<member> -> transferred:<region>, paid_out:<region> or heirs:<region>",),
         "销户：转出、退付或继承",

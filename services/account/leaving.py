@@ -1,7 +1,7 @@
 """Leaving (离开统筹区、死亡等): what each city's article lets happen to the balance, and the closing of the account. Pure.
 
 Nothing is booked to an account after its closing: the table refuses a balance, credits are refused, and what a late
-reversal gives back goes to ``closed_accounts:<region>`` and the work list.
+reversal gives back or a true-up still owes goes to ``closed_accounts:<region>`` and the work list.
 """
 
 from datetime import date

@@ -34,7 +34,10 @@ CLOSED: Final = "account_closed"
 
 
 class Planned(NamedTuple):
-    """A member's month: what it comes to, or why nothing; what is booked for it (None: nothing yet)."""
+    """A member's month: what it comes to, or why nothing; what is booked for it (None: nothing yet).
+
+    Of an account that is closed only what was booked can come out otherwise: a month without is nobody's any more.
+    """
 
     member_id: str
     due: Due | str
@@ -75,8 +78,8 @@ async def plan(connection: Any, scale: Scale, *, only_new: bool) -> AsyncIterato
     async for row in rows:
         if row[0] != member_id:
             if history:
-                yield Planned(member_id, CLOSED if closed else scale.due(history), booked)
+                yield Planned(member_id, CLOSED if closed and booked is None else scale.due(history), booked)
             member_id, history, booked, closed = row[0], [], row[9], row[10]
         history.append(Span(*row[1:9]))
     if history:
-        yield Planned(member_id, CLOSED if closed else scale.due(history), booked)
+        yield Planned(member_id, CLOSED if closed and booked is None else scale.due(history), booked)

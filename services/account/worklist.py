@@ -7,7 +7,7 @@ class Todo(NamedTuple):
     """One posting of a journal: what is wrong, in which region, with whose account, how much (fen)."""
 
     line: int
-    kind: str  # late_reversal: given back to a closed account; overcredited: credited too much, and spent
+    kind: str  # late_reversal, late_credit: for an account that is closed; overcredited: credited too much, and spent
     region: str
     member_id: str
     amount: int

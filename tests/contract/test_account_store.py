@@ -20,7 +20,9 @@ from shared.reasons import reason
 from shared.runtime.kept import Spill
 
 MIGRATIONS = Path(__file__).parents[2] / "deploy/migrations/sql"
-SQL = "".join((MIGRATIONS / f"{name}.sql").read_text() for name in ("0001_account", "0002_crediting", "0006_account"))
+SQL = "".join(
+    (MIGRATIONS / f"{name}.sql").read_text() for name in ("0001_account", "0002_crediting", "0006_account", "0008_late_credits")
+)
 
 
 @pytest.fixture(params=["memory", "spilled", "simulated", pytest.param("postgres", marks=pytest.mark.servers)])

@@ -16,7 +16,7 @@ from shared.errors import Stop
 
 SQL = [
     Path(__file__).parents[2] / "deploy/migrations/sql" / name
-    for name in ("0001_account.sql", "0002_crediting.sql", "0006_account.sql")
+    for name in ("0001_account.sql", "0002_crediting.sql", "0006_account.sql", "0008_late_credits.sql")
 ]
 
 
@@ -76,12 +76,25 @@ async def test_an_account_is_closed_once_and_takes_nothing_back(books: CreditBoo
     with pytest.raises(Stop):
         await books.close("M1")
     assert await books.run(piece(1, ("M1", 8_000))) == [None]
+    assert await books.run(piece(2, ("M1", 8_000), kind="true_up")) == [None]  # nothing was credited for that month
     await books.settle(reversal("C1", total=1_000))
     assert await books.balance("M1") == 0
     assert (await books.postings())[-2:] == [
         Posting("personal:M1", f"transferred:{HOME}", 3_000),
         Posting("payable:I1", f"closed_accounts:{HOME}", 1_000),
     ]
+
+
+async def test_what_a_true_up_still_owes_a_closed_account_goes_to_clearing(books: CreditBooks) -> None:
+    await books.run(piece(1, ("M1", 8_000), ("M2", 8_000)))
+    await books.close("M1")
+    await books.run(piece(2, ("M1", 8_644), ("M2", 8_644), kind="true_up"), piece(3, ("M1", 8_000), kind="true_up"))
+    assert (await books.postings())[-3:] == [
+        Posting("contributions", f"closed_accounts:{HOME}", 644),
+        Posting("contributions", "personal:M2", 644),
+        Posting("recoverable:M1", "contributions", 644),
+    ]
+    assert [await books.balance(member) for member in ("M1", "M2")] == [0, 8_644]
 
 
 _RUN = "insert into account.credit_run (kind, region, first_month, last_month, figures, who, reason) values "
@@ -101,6 +114,7 @@ _ROW = "insert into account.crediting values ('M9', '130900', '2023-05', 1, 1, "
         (f"{_RUN} {_MAY}".replace("2023-05', '{", "2023-06', '{"), "credit_run_monthly"),
         (f"{_ROW} 0, 0, 0, null, 'pooled', 'a', 1, 1)", "crediting_says_something"),
         (f"{_ROW} -5, 6, 0, null, 'pooled', 'a', 1, 1)", "crediting_recoverable"),
+        (f"{_ROW} 5, 0, 0, null, 'pooled', 'a', 1, 1, 6)", "crediting_late"),
         (f"{_ROW} 5, 0, 0, null, 'nobody', 'a', 1, 1)", "crediting_source"),
         ("insert into account.journal select 99, issuer, number, 'gift', revision, part from account.journal", "journal_kind"),
     ],

@@ -272,6 +272,24 @@ def test_an_account_is_closed_as_the_article_lets_and_a_late_reversal_goes_to_th
     assert row[1:] == ("letter 5", f"{held / 100:.2f}", "paid_out")
 
 
+def test_a_true_up_after_the_closing_is_owed_outside_the_account(running: Deployment, parameters: Any) -> None:
+    running.register([member("C7", CANGZHOU, contribution_base="6300.00")])
+    span = ("trueup", "--region", CANGZHOU, "--from", "2023-09", "--to", "2023-10", "--json")
+    averages = parameters(AVERAGES)
+    [line] = said(gongji(running, *span, "--dry-run", parameters=averages))
+    assert (line["member_id"], line["month"], line["difference"]) == ("C7", "2023-09", "2.00")
+    [done] = said(gongji(running, *span, "--reason", "the base was wrong", parameters=averages))
+    assert (done["amount"], done["left_out"]) == ("2.00", {"account_closed": 1, "no_account": 2, "not_in_benefit_period": 2})
+    [account] = said(gongji(running, "show", "C7", "--json"))
+    assert (account["closing"], [(row["kind"], row["amount"]) for row in account["worklist"]]) == (
+        "0.00", [("late_reversal", "90.00"), ("late_credit", "2.00")],
+    )  # fmt: skip
+    open_ = said(gongji(running, "settle", "C7", "--dry-run", "--json"))
+    assert [(one["kind"], one["amount"]) for one in open_] == [("late_reversal", "90.00"), ("late_credit", "2.00")]
+    [nothing] = said(gongji(running, *span, "--reason", "again", parameters=averages))
+    assert nothing["accounts"] == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "why"),
     [
@@ -321,6 +339,8 @@ PLANTS = [
     (accounts.CLOSED, "C7", "update account.closing set amount = amount + 1 where member_id = 'C7'"),
     (accounts.CLOSED, "C7", "insert into account.posting values (999999, 1, 'contributions', 'personal:C7', 1, 0)"),
     (accounts.WORKLIST, "journal", "delete from account.worklist where kind = 'late_reversal'"),
+    (accounts.WORKLIST, "journal", "update account.worklist set kind = 'late_reversal' where kind = 'late_credit'"),
+    (accounts.SHEETS, "C7", "update account.crediting set late = late - 1 where member_id = 'C7' and late > 0"),
     (accounts.WORKLIST, "journal", "update account.worklist set amount = amount + 1 where kind = 'overcredited'"),
     (accounts.OWNED, "C7/", "delete from account.closing"),
     (accounts.OWNED, "130900/", "delete from account.crediting where month = '2023-05'"),

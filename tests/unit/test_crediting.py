@@ -117,7 +117,8 @@ async def test_nothing_is_booked_to_a_closed_account() -> None:
     await books.run(piece(1, ("M1", 5_000)))
     closing = await books.close("M1")
     assert (closing.amount, (await books.postings())[-1]) == (5_000, Posting("personal:M1", f"heirs:{HOME}", 5_000))
-    assert await books.run(piece(2, ("M1", 5_000, "2023-06")), piece(3, ("M1", 9_000), kind="true_up")) == [None, None]
+    later = piece(2, ("M1", 5_000, "2023-06")), piece(3, ("M1", 9_000, "2023-06"), kind="true_up")
+    assert await books.run(*later) == [None, None]
     with pytest.raises(Unreadable, match="closed"):
         await books.add(credit("K1", 100))
     [outcome] = await books.settle(claim("C1", total=300))
@@ -125,6 +126,45 @@ async def test_nothing_is_booked_to_a_closed_account() -> None:
     assert (outcome.account, outcome.cash, outcome.account_balance) == ("0.00", "3.00", "0.00")
     with pytest.raises(Stop, match="closed already"):
         await books.close("M1")
+
+
+@pytest.mark.parametrize(
+    ("due", "postings", "listed"),
+    [
+        (5_644, [Posting(FUND, f"closed_accounts:{HOME}", 644)], Todo(1, "late_credit", HOME, "M1", 644)),
+        (4_000, [Posting("recoverable:M1", FUND, 1_000)], Todo(1, "overcredited", HOME, "M1", 1_000)),
+        (0, [Posting("recoverable:M1", FUND, 5_000)], Todo(1, "overcredited", HOME, "M1", 5_000)),
+    ],
+)
+async def test_what_a_closed_accounts_months_come_to_otherwise_is_owed_outside_it(
+    due: int, postings: list[Posting], listed: Todo
+) -> None:
+    """As when the average is published after a pensioner's death: the difference of the months he lived is his heirs'."""
+    books = CreditBooks()
+    await books.run(piece(1, ("M1", 5_000), source="pooled"))
+    await books.close("M1")
+    said = piece(2, ("M1", due), kind="true_up", source="pooled")
+    [sheet] = await books.run(said)
+    assert sheet is not None
+    assert list(sheet.journal.postings) == postings
+    assert todo(books) == [listed]
+    assert await books.balance("M1") == 0
+    assert await books.run(said, piece(3, ("M1", due), kind="true_up", source="pooled")) == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("due", "last"),
+    [(6_000, Posting(FUND, f"closed_accounts:{HOME}", 1_000)), (2_000, Posting("recoverable:M1", "contributions", 3_000))],
+)
+async def test_of_a_closed_accounts_month_another_source_pays_its_part(due: int, last: Posting) -> None:
+    books = CreditBooks()
+    await books.run(piece(1, ("M1", 5_000), source="contributions"))
+    await books.close("M1")
+    [sheet] = await books.run(piece(2, ("M1", due), kind="true_up", source="pooled"))
+    assert sheet is not None
+    assert list(sheet.journal.postings) == [Posting(FUND, "contributions", min(due, 5_000)), last]
+    ends = balances(await books.postings())
+    assert (ends[FUND], ends["contributions"]) == (-due, 0)
 
 
 async def test_a_credit_that_was_booked_before_the_closing_is_the_same_credit_afterwards() -> None:

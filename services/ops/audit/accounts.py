@@ -7,31 +7,37 @@ SHEETS = Query(
         "I1",
         "crediting_equals_postings",
         "每笔月划入等于其分录",
-        "what each sheet of monthly credits gives a member (and what he owes back) is what was posted",
-        ("account.crediting", "account.posting"),
+        "what each sheet of monthly credits gives a member (and what he owes back, or is owed late) is what was posted",
+        ("account.crediting", "account.posting", "account.worklist"),
     ),
     """
     with sheet as (
         select p.* from account.posting p join account.journal j using (journal_id) where j.kind = 'crediting'
     ), credited as (
-        select journal_id, member_id, sum(amount + recoverable + interest) as moved, sum(recoverable) as recoverable
+        select journal_id, member_id, sum(amount + recoverable + interest - late) as moved, sum(recoverable) as recoverable,
+            sum(late) as late
         from account.crediting group by 1, 2
     ), sides as (
-        select journal_id, substr(credit, 10) as member_id, amount as moved, 0 as recoverable
+        select journal_id, substr(credit, 10) as member_id, amount as moved, 0 as recoverable, 0 as late
         from sheet where credit like 'personal:%'
         union all
-        select journal_id, substr(debit, 10), -amount, 0 from sheet where debit like 'personal:%'
+        select journal_id, substr(debit, 10), -amount, 0, 0 from sheet where debit like 'personal:%'
         union all
-        select journal_id, substr(debit, 13), 0, amount from sheet where debit like 'recoverable:%'
+        select journal_id, substr(debit, 13), 0, amount, 0 from sheet where debit like 'recoverable:%'
+        union all
+        select s.journal_id, coalesce(w.member_id, 'nobody'), 0, 0, s.amount from sheet s
+        left join account.worklist w using (journal_id, line) where s.credit like 'closed_accounts:%'
     ), posted as (
-        select journal_id, member_id, sum(moved) as moved, sum(recoverable) as recoverable from sides group by 1, 2
+        select journal_id, member_id, sum(moved) as moved, sum(recoverable) as recoverable, sum(late) as late
+        from sides group by 1, 2
     )
     select 'journal ' || coalesce(c.journal_id, p.journal_id) || ' ' || coalesce(c.member_id, p.member_id) as key,
-        'credited ' || coalesce(c.moved, 0) || ' fen (' || coalesce(c.recoverable, 0) || ' to be had back), posted '
-        || coalesce(p.moved, 0) || ' (' || coalesce(p.recoverable, 0) || ')' as what
+        'credited ' || coalesce(c.moved, 0) || ' fen (' || coalesce(c.recoverable, 0) || ' to be had back, '
+        || coalesce(c.late, 0) || ' late), posted ' || coalesce(p.moved, 0) || ' (' || coalesce(p.recoverable, 0) || ', '
+        || coalesce(p.late, 0) || ')' as what
     from credited c full join posted p using (journal_id, member_id)
-    where (coalesce(c.moved, 0), coalesce(c.recoverable, 0))
-        is distinct from (coalesce(p.moved, 0), coalesce(p.recoverable, 0))
+    where (coalesce(c.moved, 0), coalesce(c.recoverable, 0), coalesce(c.late, 0))
+        is distinct from (coalesce(p.moved, 0), coalesce(p.recoverable, 0), coalesce(p.late, 0))
     """,
 )
 
@@ -92,13 +98,14 @@ WORKLIST = Query(
         "I1",
         "worklist_is_complete",
         "待处理清单与分录一致",
-        "what came back to closed accounts, and what is to be had back, is on the work list, fen for fen",
-        ("account.worklist", "account.posting"),
+        "what came late for closed accounts, and what is to be had back, is on the work list, fen for fen",
+        ("account.worklist", "account.posting", "account.journal"),
     ),
     """
     with posted as (
-        select journal_id, line, amount, 'late_reversal' as kind, substr(credit, 17) as whose from account.posting
-        where credit like 'closed_accounts:%'
+        select journal_id, p.line, p.amount, case j.kind when 'crediting' then 'late_credit' else 'late_reversal' end as kind,
+            substr(p.credit, 17) as whose
+        from account.posting p join account.journal j using (journal_id) where p.credit like 'closed_accounts:%'
         union all
         select journal_id, line, amount, 'overcredited', substr(debit, 13) from account.posting where debit like 'recoverable:%'
     )
@@ -106,7 +113,7 @@ WORKLIST = Query(
         'posted ' || coalesce(p.amount, 0) || ' fen, on the work list ' || coalesce(w.amount, 0) as what
     from posted p full join account.worklist w using (journal_id, line)
     where (p.amount, p.kind, p.whose) is distinct from
-        (w.amount, w.kind, case w.kind when 'late_reversal' then w.region else w.member_id end)
+        (w.amount, w.kind, case w.kind when 'overcredited' then w.member_id else w.region end)
     """,
 )
 
