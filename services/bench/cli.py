@@ -16,7 +16,7 @@ from rich.table import Table
 from services.bench import bulk as bulk_work
 from services.bench import counter as window
 from services.bench import report as page
-from services.bench.run import Asked, run
+from services.bench.run import ZIPF, Asked, run
 from shared.runtime.settings import home_directory
 
 
@@ -29,6 +29,8 @@ def bench(
     members: Annotated[int, typer.Option(min=100, help="Members in the register.")] = 20_000,
     seed: Annotated[int, typer.Option(min=0, help="Of the made-up day.")] = 1,
     *,
+    workers: Annotated[int, typer.Option(min=1, help="Processes of each service.")] = 1,
+    zipf: Annotated[float, typer.Option(min=0, max=0.95, help="How uneven the day is: see `gongji feed generate`.")] = ZIPF,
     counter: Annotated[bool, typer.Option("--counter", help="Measure the counter over HTTP, alone and beside a feed.")] = False,
     bulk: Annotated[
         int | None, typer.Option(min=1_000, help="Measure bulk work instead: credits, rebuild of Redis, clearing, of so many.")
@@ -54,7 +56,8 @@ def bench(
         if as_json:
             typer.echo(json.dumps(bulk_result, ensure_ascii=False))
         return
-    result = run(Asked(rate or 1_600, minutes, backlog, members, seed, floors), home_directory() / "bench", console.print)
+    asked = Asked(rate or 1_600, minutes, backlog, members, seed, floors, workers, zipf)
+    result = run(asked, home_directory() / "bench", console.print)
     _show(console, page.rows(result))
     if as_json:
         typer.echo(json.dumps(result, ensure_ascii=False))

@@ -103,6 +103,12 @@ def rate_of(timestamps_ms: Iterable[int]) -> float:
     return (len(ordered) - 1) / max(0.001, (ordered[-1] - ordered[0]) / 1000)
 
 
+def by_tenth(timestamps_ms: Sequence[int]) -> list[float]:
+    """Messages a second in each tenth of them: whether work grows slower the more of it is done."""
+    ordered, size = sorted(timestamps_ms), len(timestamps_ms) // 10
+    return [rate_of(ordered[size * n : size * (n + 1)]) for n in range(10)] if size else []
+
+
 def cpu_seconds(roots: Mapping[str, int]) -> dict[str, float]:
     """Processor seconds used so far by each named process and all that it started (as far as they live or were waited for)."""
     parents: dict[int, list[int]] = {}

@@ -11,6 +11,7 @@ _LEFT: Final = 60
 _BOTTOM: Final = 30
 _FIGURES: Final[tuple[str, ...]] = (
     "steady_rate", "p50_ms", "p95_ms", "p99_ms", "p99_9_ms", "p99_99_ms", "p100_ms", "backlog_left", "drain_rate",
+    "drain_by_tenth", "audited", "audit_s",
     "canned_rate", "pipes_rate", "ratio_canned", "ratio_pipes", "audit_ok",
 )  # fmt: skip
 

@@ -28,7 +28,7 @@ Tell = Callable[[str], None]
 
 
 class Asked(NamedTuple):
-    """What to run. ``rate`` in submissions a second."""
+    """What to run. ``rate`` in submissions a second; ``workers``: processes of each service; ``zipf``: see ``generate``."""
 
     rate: float
     minutes: float
@@ -36,6 +36,8 @@ class Asked(NamedTuple):
     members: int
     seed: int
     floors: bool
+    workers: int = 1
+    zipf: float = ZIPF
 
 
 class Feed(NamedTuple):
@@ -53,7 +55,7 @@ def make_feed(asked: Asked, partitions: int) -> Feed:
     wanted = warm + steady + asked.backlog
     register: list[dict[str, Any]] = []
     day: list[dict[str, Any] | bytes] = []
-    for line in generate(wanted, asked.members, _REGIONS, asked.seed, zipf=ZIPF):
+    for line in generate(wanted, asked.members, _REGIONS, asked.seed, zipf=asked.zipf):
         is_register = isinstance(line, dict) and line["type"] in REGISTER_TYPES
         (register if is_register else day).append(line)  # type: ignore[arg-type]
     records = prepare(day[:wanted], partitions)
@@ -66,6 +68,7 @@ def run(asked: Asked, home: Path, tell: Tell) -> dict[str, Any]:
     tell(f"making up {asked.members:,} members and their day")
     calibrated = calibrate()
     with stage(home / "real") as real:
+        real.copies = asked.workers
         feed = make_feed(asked, real.settings.partitions)
         asyncio.run(prepare_servers(real.settings))
         calibrated |= asyncio.run(calibrate_servers(real.settings))
@@ -109,12 +112,15 @@ def _real(real: Stage, feed: Feed, asked: Asked, tell: Tell) -> dict[str, Any]:
     }
     tell(f"backlog: {len(feed.backlog):,}")
     before = _used(real)
-    drain_rate = _drain(real, feed.backlog)
+    drain = _drain(real, feed.backlog)
     drained = asyncio.run(real.database())
     tell("audit")
+    began = time.monotonic()
     if not real.audit_ok():
         raise Stop("the audit does not pass: there is no figure")
-    result["drain_rate"] = round(drain_rate, 1)
+    result["audit_s"], result["audited"] = round(time.monotonic() - began, 1), len(feed.warm_up) + count + len(feed.backlog)
+    result["drain_rate"] = round(figures.rate_of(drain), 1)
+    result["drain_by_tenth"] = [round(rate) for rate in figures.by_tenth(drain)]
     result["a_drained_claim"] = {
         name: round((value - before.books[name]) / len(feed.backlog), 4) for name, value in drained.items()
     }
@@ -132,14 +138,14 @@ def _used(real: Stage) -> _Used:
     return _Used(real.cpu(), asyncio.run(real.database()))
 
 
-def _drain(on: Stage, backlog: Sequence[Prepared]) -> float:
-    """Stops the services, lets a backlog stand, starts them: outcomes a second between the first and the last."""
+def _drain(on: Stage, backlog: Sequence[Prepared]) -> list[int]:
+    """Stops the services, lets a backlog stand, starts them: when each outcome stood on its topic (Unix ms)."""
     on.stop()
     asyncio.run(on.generate(backlog, 0))
     before = int(time.time() * 1000)
     on.start()
     asyncio.run(on.drained())
-    return figures.rate_of(seen.timestamp_ms for seen in asyncio.run(on.outcomes()) if seen.timestamp_ms >= before)
+    return [seen.timestamp_ms for seen in asyncio.run(on.outcomes()) if seen.timestamp_ms >= before]
 
 
 def _canned(canned: Stage, feed: Feed, asked: Asked, tell: Tell) -> float:
@@ -148,7 +154,7 @@ def _canned(canned: Stage, feed: Feed, asked: Asked, tell: Tell) -> float:
     asyncio.run(canned.register(feed.register))
     asyncio.run(canned.generate(feed.warm_up, asked.rate))  # a floor under a cold broker would be none
     asyncio.run(canned.drained())
-    return _drain(canned, feed.backlog)
+    return figures.rate_of(_drain(canned, feed.backlog))
 
 
 async def _cargoes(real: Stage, count: int) -> dict[str, pipes.Cargo]:

@@ -42,7 +42,8 @@ class Stage:
     settings: Settings
     addresses: local.Addresses
     module: tuple[str, ...] = ("services", "serve")
-    workers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    copies: int = 1  # processes of each service
+    workers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)  # intake, intake.2, ...
     extra: dict[str, str] = field(default_factory=dict)  # of the environment of every process
 
     @property
@@ -52,10 +53,10 @@ class Stage:
 
     def start(self) -> None:
         """Starts every service and returns when all are ready. Raises Stop."""
-        for name in SERVICES:
+        for name, service in [(f"{name}.{n}" if n > 1 else name, name) for n in range(1, self.copies + 1) for name in SERVICES]:
             log = self.home / f"{name}.log"
             with log.open("ab") as output:
-                command = (sys.executable, "-m", *self.module, name)
+                command = (sys.executable, "-m", *self.module, service)
                 self.workers[name] = subprocess.Popen(command, env=self.environment, stdout=output, stderr=output)  # noqa: S603
         asyncio.run(self._ready())
 
@@ -67,7 +68,7 @@ class Stage:
 
     async def _ready(self) -> None:
         async with asyncio.timeout(_READY_SECONDS):
-            while not all(b" ready (" in (self.home / f"{name}.log").read_bytes() for name in SERVICES):
+            while not all(b" ready (" in (self.home / f"{name}.log").read_bytes() for name in self.workers):
                 dead = [name for name, worker in self.workers.items() if worker.poll() is not None]
                 if dead:
                     raise Stop(f"{dead[0]} ended while starting; see {self.home / dead[0]}.log")
@@ -79,7 +80,7 @@ class Stage:
             worker.terminate()
         for worker in self.workers.values():
             worker.wait()
-        for name in SERVICES:
+        for name in self.workers:
             (self.home / f"{name}.log").unlink(missing_ok=True)
         self.workers.clear()
 

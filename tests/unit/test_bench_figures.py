@@ -5,7 +5,7 @@ import json
 import pytest
 
 from services.bench import report
-from services.bench.figures import Latency, Seen, by_second, latencies_ms, left_behind, percentile, rate_of, spread
+from services.bench.figures import Latency, Seen, by_second, by_tenth, latencies_ms, left_behind, percentile, rate_of, spread
 from services.bench.load import Prepared
 
 
@@ -31,6 +31,14 @@ def test_a_repeat_sent_earlier_is_not_measured_by_the_answer_to_a_later_one() ->
 @pytest.mark.parametrize(("share", "value"), [(0.0, 1.0), (0.5, 51.0), (0.99, 100.0), (1.0, 100.0)])
 def test_percentiles_are_exact(share: float, value: float) -> None:
     assert percentile([float(n) for n in range(1, 101)], share) == value
+
+
+def test_a_drain_that_grows_slower_shows_it() -> None:
+    stamps = [second * 1000 + n * (100 if second < 5 else 200) for second in range(10) for n in range(5)]
+    rates = by_tenth(stamps)
+    assert rates[:5] == [10.0] * 5
+    assert rates[5:] == [5.0] * 5
+    assert by_tenth([1, 2]) == []
 
 
 def test_a_stall_shows_in_its_second() -> None:
