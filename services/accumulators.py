@@ -77,7 +77,7 @@ class Accumulators:
 
     async def _hot(self, member_id: str) -> dict[CounterKey, Counter]:
         try:
-            shown = await self._cache.read(member_id)
+            shown = (await self._cache.read([member_id]))[member_id]
         except Cache.TROUBLE:
             return {}
         return {

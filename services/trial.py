@@ -29,7 +29,7 @@ from shared.money import fen
 from shared.outcome import Outcome, decode
 from shared.policy import Policies
 from shared.quote import quoted
-from shared.runtime.cache import Cache
+from shared.runtime.cache import Cache, Counters
 from shared.runtime.database import OFFENCES, TROUBLE
 from shared.runtime.step import Step, Tx
 
@@ -175,17 +175,17 @@ class ShownAccumulators(AdjudicationBooks):
         """See ``Store``; what was never used is not there, which counts as zero."""
         wanted = set(keys)
         found: dict[CounterKey, Counter] = {}
-        for member_id in {key.member_id for key in wanted}:
-            for (period, name), (used, version) in (await self._hot(member_id)).items():
+        for member_id, shown in (await self._hot({key.member_id for key in wanted})).items():
+            for (period, name), (used, version) in shown.items():
                 key = CounterKey(member_id, period, name)
                 if key in wanted and used >= 0 and version >= 0:
                     found[key] = Counter(used, None, version)
         missing = wanted - found.keys()
         return found | await self.read(tx, missing) if missing else found
 
-    async def _hot(self, member_id: str) -> dict[tuple[str, str], tuple[int, int]]:
+    async def _hot(self, members: Collection[str]) -> dict[str, Counters]:
         try:
-            return await self._cache.read(member_id)
+            return await self._cache.read([*members])
         except Cache.TROUBLE:
             return {}
 

@@ -41,7 +41,7 @@ class CounterProjection:
 
         Redis is read first: whatever it shows was committed before, so it can be behind Postgres, never ahead.
         """
-        shown = {member: await self._cache.read(member) for member in await self._cache.members(_SAMPLE)}
+        shown = await self._cache.read(await self._cache.members(_SAMPLE))
         if not shown:
             return 0
         rows = await connection.fetch(_AS_STORED, list(shown))

@@ -41,6 +41,8 @@ class Projection(Protocol):
     async def sweep(self, connection: asyncpg.Connection) -> int: ...
 
 
+Counters = dict[tuple[str, str], tuple[int, int]]  # (period, name) -> (used, version)
+
 _ROWS_A_SCRIPT = 2_000  # one script holds up all of Redis; after a long outage there are very many rows
 
 # A field "<period>|<name>" of the member's hash holds "<version>:<used>".
@@ -86,21 +88,16 @@ class Cache:
                 arguments += (row.member_id, f"{row.period}|{row.name}", row.version, row.used)
             await self._script(keys=[self._prefix], args=arguments)
 
-    async def read(self, member_id: str) -> dict[tuple[str, str], tuple[int, int]]:
-        """A member's counters as Redis has them: (period, name) -> (used, version). Raises one of TROUBLE.
+    async def read(self, members: Sequence[str]) -> dict[str, Counters]:
+        """Members' counters as Redis has them, in one round trip. Raises one of TROUBLE.
 
         What is no hash of counters, because somebody wrote it by hand, shows a number that cannot be: -1.
         """
-        try:
-            found = await self._redis.hgetall(self._prefix + member_id)
-        except ResponseError:
-            return {("", ""): (-1, -1)}
-        counters = {}
-        for name, value in found.items():
-            period, _, counter = _text(name).rpartition("|")
-            version, _, used = _text(value).partition(":")
-            counters[(period, counter)] = (_number(used), _number(version))
-        return counters
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for member_id in members:
+                pipeline.hgetall(self._prefix + member_id)
+            found = await pipeline.execute(raise_on_error=False)
+        return {member_id: _counters(one) for member_id, one in zip(members, found, strict=True)}
 
     async def members(self, count: int = 500) -> list[str]:
         """Some members that are in Redis, others each time, all of them in turn. Raises one of TROUBLE."""
@@ -122,6 +119,19 @@ class Cache:
     async def close(self) -> None:
         """Closes the connections."""
         await self._redis.aclose()
+
+
+def _counters(found: Any) -> Counters:
+    if isinstance(found, ResponseError):
+        return {("", ""): (-1, -1)}
+    if isinstance(found, Exception):
+        raise found
+    counters = {}
+    for name, value in found.items():
+        period, _, counter = _text(name).rpartition("|")
+        version, _, used = _text(value).partition(":")
+        counters[(period, counter)] = (_number(used), _number(version))
+    return counters
 
 
 def _text(value: bytes | str) -> str:

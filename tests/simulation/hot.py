@@ -6,7 +6,7 @@ from typing import ClassVar
 from redis.exceptions import ConnectionError as Away
 
 from services.adjudication.counters import CounterKey
-from shared.runtime.cache import Cache, Hot
+from shared.runtime.cache import Cache, Counters, Hot
 from simulation.books import Books
 from simulation.session import Client
 from simulation.statements import COUNTER
@@ -64,9 +64,9 @@ class HotCounters:
         if chance.hits("cache cut", self._client.name):
             raise Away("no answer")
 
-    async def read(self, member_id: str) -> dict[tuple[str, str], tuple[int, int]]:
+    async def read(self, members: Sequence[str]) -> dict[str, Counters]:
         await self._reach()
-        return dict(self._shelf.members.get(member_id, {}))
+        return {member_id: dict(self._shelf.members.get(member_id, {})) for member_id in members}
 
     async def members(self, count: int = 500) -> list[str]:
         await self._reach()

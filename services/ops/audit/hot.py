@@ -38,8 +38,7 @@ async def sample(cache: Cache) -> Hot:
         while len(found) < SAMPLE and idle < _IDLE:
             new = [member_id for member_id in await cache.members() if member_id not in found]
             idle = 0 if new else idle + 1
-            for member_id in new[: SAMPLE - len(found)]:
-                found[member_id] = await cache.read(member_id)
+            found |= await cache.read(new[: SAMPLE - len(found)])
     except Cache.TROUBLE as trouble:
         raise ServerMissing("redis", f"{trouble}; start it (gongji servers up) or set GONGJI_REDIS") from trouble
     return found
