@@ -15,6 +15,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from shared.runtime.lease import Advance, Lease, Place
 
+log = logging.getLogger("gongji.telemetry")
+
 REGISTRY = CollectorRegistry()
 _STEP = ("service", "step")
 _RECORDS = Counter("gongji_records", "Records applied, by what became of them", (*_STEP, "became"), registry=REGISTRY)
@@ -95,6 +97,12 @@ def log_to_stderr(level: str) -> None:
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for chatty in _CHATTY:
         logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLogger().level))
+    sys.unraisablehook = _told  # the interpreter would print the failure with its words
+
+
+def _told(unraisable: Any) -> None:
+    failure = unraisable.exc_value
+    log.error("a failure that nobody could take", exc_info=(type(failure), failure, unraisable.exc_traceback))
 
 
 class Telemetry:
