@@ -5,7 +5,7 @@ import itertools
 import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -147,6 +147,13 @@ async def connect(counter: World) -> tuple[asyncio.StreamReader, asyncio.StreamW
     """A bare connection."""
     host, port = counter.url.removeprefix("http://").split(":")
     return await asyncio.open_connection(host, int(port))
+
+
+async def hang_up(writer: asyncio.StreamWriter) -> None:
+    """Ends a bare connection at once, and is done when it has ended."""
+    writer.transport.abort()
+    with suppress(OSError):
+        await writer.wait_closed()
 
 
 async def posted(session: aiohttp.ClientSession, place: str, record: Line | bytes, **headers: str) -> tuple[int, Any]:

@@ -147,7 +147,8 @@ class Counter:
             raise _bad("on", "日期，如 2023-05-01", "a date, like 2023-05-01") from fault
         found = await self._counters(member_id, day)
         if found is None:
-            raise Problem("unknown_member", status=404)
+            remedy = {"zh": "请核对参保人编号，或请经办机构登记", "en": "check the id, or have the agency register the member"}
+            raise Problem("unknown_member", status=404, field="member_id", remedy=remedy)
         return _json(found)
 
 

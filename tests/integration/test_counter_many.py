@@ -11,7 +11,7 @@ import asyncpg
 import psycopg
 import pytest
 import redis.asyncio as redis
-from counter_world import INSTITUTIONS, MEMBERS, Line, World, claim, connect, got, head_of, posted, world
+from counter_world import INSTITUTIONS, MEMBERS, Line, World, claim, connect, got, hang_up, head_of, posted, world
 from deployment import PARTITIONS, until
 from servers import LocalServers
 
@@ -229,10 +229,10 @@ async def test_one_institutions_streams_are_counted_and_a_place_is_free_when_one
             assert (said.status, said.headers["Retry-After"]) == (429, "5")
         async with counter.raw(THERE) as other, other.post("/v1/feed", data=b"") as said:
             assert said.status == 200, "another one's streams are his own"
-        streams[0][1].close()
+        await hang_up(streams[0][1])
         await answered(session, "POST", "/v1/feed", 200)
     for _, writer in streams:
-        writer.close()
+        await hang_up(writer)
 
 
 async def test_one_institutions_requests_are_counted_and_there_is_room_when_they_end(counter: World) -> None:
@@ -244,7 +244,7 @@ async def test_one_institutions_requests_are_counted_and_there_is_room_when_they
         assert await answered(session, "GET", "/v1/outcomes", 429) == "1"
         assert await answered(other, "GET", "/v1/outcomes", 200) is None
         for _, writer in waiting:
-            writer.transport.abort()
+            await hang_up(writer)
         await answered(session, "GET", "/v1/outcomes", 200)
 
 

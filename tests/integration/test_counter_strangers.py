@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 import pytest
 import schemathesis
-from counter_world import INSTITUTIONS, World, claim, connect, got, head_of, logged, posted, world
+from counter_world import INSTITUTIONS, World, claim, connect, got, hang_up, head_of, logged, posted, world
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
@@ -219,7 +219,7 @@ async def test_who_waits_for_leave_to_send_gets_it_before_the_answer_begins(coun
         writer.write(body)
         said = await asyncio.wait_for(reader.readuntil(b'"settled_at"'), 60)
         assert b"HTTP/1.1 200 " in said
-        writer.close()
+        await hang_up(writer)
 
 
 async def test_a_line_without_end_ends_the_stream(counter: World) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 from certificates import issue
+from counter_world import hang_up
 
 from services.intake.api_server import Door, listening
 
@@ -52,8 +53,8 @@ async def test_connections_above_the_limit_are_ended_and_the_others_served(monke
         over, writer = await asyncio.open_connection(host, int(port))
         with contextlib.suppress(ConnectionError):
             assert await asyncio.wait_for(over.read(), 5) == b"", "sooner than its headers would be waited for"
-        writer.close()
+        await hang_up(writer)
         for reader, writer in inside:
             writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             assert (await asyncio.wait_for(reader.readline(), 30)).startswith(b"HTTP/1.1 200 ")
-            writer.close()
+            await hang_up(writer)
