@@ -31,7 +31,7 @@ from shared.events import ACCEPTED, ADJUDICATED, ELIGIBLE, REGISTER_TYPES, REJEC
 from shared.runtime.service import prepare as prepare_servers
 
 _REGIONS: Final = ("130900", "440800", "511900", "653100", "420300")
-_WARM_UP_SECONDS: Final = 8
+_WARM_UP_SECONDS: Final = 20  # as in ``run``: the broker compiles meanwhile
 _MARGIN: Final = 1.1  # of bills: not every line is a claim that can be taken to the window
 _WAIT: Final = 30  # seconds that a client at the window waits for its answer
 _HOPS: Final = ((SUBMITTED,), (ACCEPTED,), (ELIGIBLE,), (ADJUDICATED,), (SETTLED, REJECTED))

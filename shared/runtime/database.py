@@ -44,8 +44,9 @@ class Database:
             self._dsn,
             server_settings={
                 "application_name": self._name,
-                # A batch asks by keys, at any size of the tables, with statistics or without: always the index, never the
-                # whole table. So one plan serves for good, and is made once a session.
+                # A batch asks by keys, at any size of the tables, with statistics or without: always the index, in its order,
+                # never the whole table. So one plan serves for good, and is made once a session.
+                "enable_bitmapscan": "off",
                 "enable_hashjoin": "off",
                 "enable_mergejoin": "off",
                 "enable_seqscan": "off",

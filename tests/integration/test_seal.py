@@ -20,6 +20,7 @@ from services.account.seal_check import Checked
 from services.account.sealer import Sealer
 from shared.events import LEDGER_ROOTS
 from shared.runtime import topics
+from shared.runtime.database import Database
 from shared.runtime.settings import Settings
 
 pytestmark = pytest.mark.servers
@@ -123,6 +124,17 @@ async def test_many_sealers_make_one_chain(
     found = await check(settings, owner)
     assert found.faults == []
     assert (found.blocks, found.postings) == (14, 40)
+
+
+async def test_the_next_block_is_read_in_the_order_of_the_key_also_by_a_plan_made_over_empty_tables(settings: Settings) -> None:
+    """By sorting all that is not sealed yet, each block would cost what the whole backlog does."""
+    database = Database(settings.postgres, role="gongji_service", name="gongji-sealer")
+    connection = await database.connection()
+    await connection.execute(f"prepare unsealed(bigint, smallint, bigint) as {seal_store._UNSEALED}")
+    plan = "\n".join(row[0] for row in await connection.fetch("explain execute unsealed(1, 1::smallint, 10)"))
+    await database.close()
+    assert "Index Scan using posting_key" in plan
+    assert "Sort" not in plan
 
 
 async def test_two_digests_in_one_chain(settings: Settings, owner: asyncpg.Connection) -> None:
