@@ -217,16 +217,24 @@ select institution_id, claim_no, kind, revision
   from unnest($1::text[], $2::text[], $3::text[], $4::int[]) as q (institution_id, claim_no, kind, revision)
   join adjudication.decision using (institution_id, claim_no, kind, revision)
 """
+# ``offset 0`` keeps each look-up to its key: joined freely, a plan made over an empty table reads every decision a batch.
 _ORIGINALS = """
-select institution_id, claim_no, value
+select q.institution_id, q.claim_no, d.value
   from unnest($1::text[], $2::text[]) as q (institution_id, claim_no)
-  join adjudication.decision using (institution_id, claim_no)
- where kind in ('claim', 'account_use')
- order by revision
+ cross join lateral (
+    select revision, value from adjudication.decision
+     where institution_id = q.institution_id and claim_no = q.claim_no and kind in ('claim', 'account_use') offset 0
+ ) as d
+ order by d.revision
 """
 _HISTORY = """
-select member_id, value from adjudication.decision
- where member_id = any($1::text[]) and kind in ('claim', 'reversal') order by ordinal
+select d.member_id, d.value
+  from unnest($1::text[]) as q (member_id)
+ cross join lateral (
+    select member_id, ordinal, value from adjudication.decision
+     where member_id = q.member_id and kind in ('claim', 'reversal') offset 0
+ ) as d
+ order by d.ordinal
 """
 _ZEROES = """
 insert into adjudication.counter (member_id, period, name, part, used, version)
@@ -259,7 +267,7 @@ select member_id, period, institution_id, claim_no
  where latest_first and member_id = any($1::text[])
    and not exists (select from adjudication.decision r
                     where (r.institution_id, r.claim_no, r.kind, r.outcome)
-                        = (d.institution_id, d.claim_no, 'reversal', 'reversed'))
+                        = (d.institution_id, d.claim_no, 'reversal', 'reversed') offset 0)
  order by ordinal
 """
 _ABOVE = """

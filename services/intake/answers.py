@@ -39,7 +39,9 @@ _AFTER: Final = """
         ) as found
         order by place, seq limit $5
     ) as f
-    join {table} t on (t.source_topic, t.source_partition, t.seq) = ($4, f.place, f.seq)
+    cross join lateral (
+        select value from {table} where (source_topic, source_partition, seq) = ($4, f.place, f.seq) offset 0
+    ) as t
     order by f.place, f.seq
 """
 _OUTCOMES: Final = _AFTER.format(table="account.outcome", own="institution_id = $1 and kind <> 'answer'")

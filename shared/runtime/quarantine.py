@@ -47,8 +47,11 @@ select claim_key, id, coalesce(rank, id) as rank from runtime.quarantine
 where service = $1 and state = 'held' and claim_key = any($2::text[])
 """
 _GENUINE = """
-select q.id from runtime.quarantine q join unnest($2::bigint[], $3::text[], $4::bytea[]) as r(id, topic, value)
-on q.id = r.id and q.topic = r.topic and q.value = r.value where q.service = $1 and q.state = 'held'
+select r.id from unnest($2::bigint[], $3::text[], $4::bytea[]) as r(id, topic, value)
+where exists (
+    select from runtime.quarantine q
+    where q.id = r.id and q.topic = r.topic and q.value = r.value and q.service = $1 and q.state = 'held' offset 0
+)
 """
 _CLOSE = """
 update runtime.quarantine set state = 'redriven', closed_at = now(), closed_why = 'redriven'
