@@ -1,11 +1,15 @@
-"""Statements a batch, not a claim: each step of the path asks Postgres as often for five hundred claims as for one."""
+"""Statements a batch, not a claim: each step of the path asks Postgres as often for five hundred claims as for one; and what it
+asks for goes by keys, by the very plans that a service makes when its books are still empty."""
 
+import re
 from collections.abc import AsyncIterator, Mapping
 
+import asyncpg
 import pytest
 from counted_steps import REGIONS, Counted, counted_steps, register, through
 
 from services.ops.generate import generate
+from shared.events import REGISTER_TYPES
 
 pytestmark = pytest.mark.servers
 
@@ -32,3 +36,39 @@ async def test_five_hundred_claims_take_as_many_statements_as_one(steps: dict[st
         assert len(asked) == len(set(asked)), f"{name} asks twice in a batch"
         assert set(asked) <= {query for one in alone if name in one for query in one[name].asked}, f"{name} asks {len(asked)}"
     assert {name: len(asked) for name, (asked, _) in of_many.items()} == A_BATCH
+
+
+# Not those of asyncpg, which looks at a row for the types of a table it is to COPY into.
+_PREPARED = """
+    select name, statement, cardinality(parameter_types) from pg_prepared_statements
+    where statement ~* '^\\s*(select|with|update|insert)' and statement !~ '^SELECT .* LIMIT 1$'
+"""
+_FEW_ROWS = {"lease", "clearing_window"}  # a row a partition; one open window
+_SCAN = re.compile(r"(?:Seq Scan|Index Scan|Index Only Scan|Bitmap Heap Scan).* on (\w+)")
+_BY_KEY = re.compile(r"Index Cond: .*(?:\$\d|= \(?\w+\.\w+)")  # a parameter, or a column of what is looked up for
+
+
+async def _reads_at_large(connection: asyncpg.Connection) -> list[str]:
+    """The plans of the statements of a session that read more of a table than they are asked for."""
+    found = []
+    for name, statement, count in await connection.fetch(_PREPARED):
+        nulls = f"({', '.join(['null'] * count)})" if count else ""
+        plan = [row[0] for row in await connection.fetch(f'explain execute "{name}"{nulls}')]
+        for line, below in zip(plan, [*plan[1:], ""], strict=True):
+            scan = _SCAN.search(line)
+            if scan and scan[1] not in _FEW_ROWS and not scan[1].startswith("pg_") and not _BY_KEY.search(below):
+                found.append("\n".join([statement, *plan]))
+                break
+    return found
+
+
+async def test_what_a_batch_asks_goes_by_keys_though_the_books_were_empty_when_it_was_planned(steps: dict[str, Counted]) -> None:
+    lines = [line for line in generate(300, 60, REGIONS, 7) if isinstance(line, dict)]
+    await register(steps, lines)
+    day = [line for line in lines if line["type"] not in REGISTER_TYPES]
+    for start in range(0, len(day), 40):  # reversals, repeats and account uses among them
+        await through(steps, day[start : start + 40])
+    for name, step in steps.items():
+        assert step.queries or name in {"register", "credits", "crediting"}, f"{name} was asked nothing"
+        at_large = await _reads_at_large(await step.database.connection())
+        assert not at_large, f"{name}:\n" + "\n\n".join(at_large)
