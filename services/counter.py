@@ -22,6 +22,7 @@ from services.trial import ShownAccounts, ShownAccumulators, Trials
 from shared.events import REJECTED, SETTLED
 from shared.policy import Policies
 from shared.runtime.cache import Cache
+from shared.runtime.database import BY_KEYS
 from shared.runtime.producer import Producer
 from shared.runtime.settings import Settings
 from shared.runtime.tail import Tail
@@ -67,7 +68,7 @@ async def asyncpg_pool(dsn: str) -> AsyncIterator[Any]:
     settings = {
         "application_name": "gongji-counter",
         "default_transaction_read_only": "on",
-        "jit": "off",
+        **BY_KEYS,
     }
     async with asyncpg.create_pool(
         dsn, min_size=1, max_size=_CONNECTIONS, server_settings=settings, command_timeout=10, init=_take_role, reset=_keep

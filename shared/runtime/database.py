@@ -12,6 +12,17 @@ from shared.errors import Retry, ServerMissing, UsageError
 
 STATEMENT_SECONDS = 60.0
 
+# A batch asks by keys, at any size of the tables, with statistics or without: always the index, in its order, never the whole
+# table. So one plan serves for good, and is made once a session.
+BY_KEYS = {
+    "enable_bitmapscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "enable_seqscan": "off",
+    "plan_cache_mode": "force_generic_plan",
+    "jit": "off",
+}
+
 # What one record's content can cause: the batch is bisected to the offender. Everything else is the server's trouble.
 OFFENCES = (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError, asyncpg.ProgramLimitExceededError)
 # InternalClientError: asyncpg's word for a backend that was ended between two statements.
@@ -44,16 +55,9 @@ class Database:
             self._dsn,
             server_settings={
                 "application_name": self._name,
-                # A batch asks by keys, at any size of the tables, with statistics or without: always the index, in its order,
-                # never the whole table. So one plan serves for good, and is made once a session.
-                "enable_bitmapscan": "off",
-                "enable_hashjoin": "off",
-                "enable_mergejoin": "off",
-                "enable_seqscan": "off",
-                "plan_cache_mode": "force_generic_plan",
                 "lock_timeout": "10s",
                 "idle_in_transaction_session_timeout": "30s",
-                "jit": "off",
+                **BY_KEYS,
             },
             command_timeout=STATEMENT_SECONDS,
         )
