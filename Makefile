@@ -19,7 +19,7 @@ test: setup ## all tests, on servers and data of their own
 	@GONGJI_HOME=$(CURDIR)/.gongji/test .venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-faults: setup ## every fault on real servers under load, one by one; writes deploy/faults.md (half an hour)
-	@GONGJI_HOME=$(CURDIR)/.gongji/test .venv/bin/python -m pytest tests/faults -m "" -k "not soak and not one_after_the_other" --show-capture=no \
+	@GONGJI_HOME=$(CURDIR)/.gongji/test .venv/bin/python -m pytest tests/faults tests/integration/test_counter_many.py -m "" -k "not soak and not one_after_the_other" --show-capture=no \
 	  --faults-table deploy/faults.md $(ARGS)
 
 test-planted: setup ## take each safety out of a copy of the tree, see its test fail; writes deploy/planted.md

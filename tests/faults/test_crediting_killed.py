@@ -88,7 +88,7 @@ def test_crediting_that_is_killed_anywhere_and_commanded_again_is_as_if_undistur
     running.audit()
 
 
-@pytest.mark.parametrize("point", ["after_commit:1", "after_announce:1"])
+@pytest.mark.parametrize("point", [pytest.param("after_commit:1", marks=pytest.mark.matrix), "after_announce:1"])
 def test_a_true_up_that_is_killed_and_commanded_again_books_each_difference_once(running: Deployment, point: str) -> None:
     """Unlike a month's run it is a further run when commanded again, and the first one's pieces may come after its own."""
     with psycopg.connect(running.servers.addresses.postgres, autocommit=True) as connection:

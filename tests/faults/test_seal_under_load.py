@@ -21,6 +21,7 @@ def blocks(running: Deployment) -> int:
     return int(running.rows("select count(*) from account.block")[0][0])
 
 
+@pytest.mark.matrix
 def test_killed_sealers_under_load_leave_one_whole_chain(running: Deployment) -> None:
     running.start("account")  # two of them: two sealers
     lines = day(1200, seed=31)

@@ -251,6 +251,7 @@ async def test_one_institutions_requests_are_counted_and_there_is_room_when_they
 # -- servers that are away -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.matrix
 async def test_who_asks_while_the_database_or_the_broker_is_away_is_told_to_come_again_and_then_gets_his_outcome(
     counter: World,
 ) -> None:

@@ -9,7 +9,7 @@ from simulation.planted import PLANTED, planted
 from simulation.run import Run, simulate, undisturbed
 from simulation.world import policies
 
-SEEDS = range(1, 161)
+SEEDS = range(1, 101)
 
 # Of the safeties those that few seeds need to be taken out; `make simulate-planted` looks for all of them.
 NOTICED_WITHIN = 100
