@@ -31,7 +31,7 @@ from shared.events import ACCEPTED, ADJUDICATED, ELIGIBLE, REGISTER_TYPES, REJEC
 from shared.runtime.service import prepare as prepare_servers
 
 _REGIONS: Final = ("130900", "440800", "511900", "653100", "420300")
-_WARM_UP_SECONDS: Final = 20  # as in ``run``: the broker compiles meanwhile
+WARM_UP_SECONDS: Final = 20  # as in ``run``: the broker compiles meanwhile
 _MARGIN: Final = 1.1  # of bills: not every line is a claim that can be taken to the window
 _WAIT: Final = 30  # seconds that a client at the window waits for its answer
 _HOPS: Final = ((SUBMITTED,), (ACCEPTED,), (ELIGIBLE,), (ADJUDICATED,), (SETTLED, REJECTED))
@@ -64,8 +64,8 @@ class Day(NamedTuple):
 
 def make_day(asked: Asked) -> Day:
     """Cuts a day of the generator's: what follows a bill (repeats, reversals) stays in the lane of its number."""
-    window = int(asked.rate * (2 * asked.seconds + _WARM_UP_SECONDS))
-    feed = int(asked.feed * (asked.seconds + _WARM_UP_SECONDS))
+    window = int(asked.rate * (2 * asked.seconds + WARM_UP_SECONDS))
+    feed = int(asked.feed * (asked.seconds + WARM_UP_SECONDS))
     day = Day([], [], [])
     chance = Random(asked.seed)  # noqa: S311 - reproducible, not secret
     lane: dict[tuple[str, str], bool] = {}
@@ -135,8 +135,8 @@ def _loads(on: Stage, asked: Asked, day: Day, tell: Tell) -> dict[str, Any]:
     """Warm-up, then the window alone, then beside the feed."""
     requests = Requests(asyncio.run(_keys(on, {claim["institution_id"] for claim in day.window})))
     records = prepare(day.feed, on.settings.partitions)
-    warm, long = int(asked.rate * _WARM_UP_SECONDS), int(asked.rate * asked.seconds)
-    warm_feed = int(asked.feed * _WARM_UP_SECONDS)
+    warm, long = int(asked.rate * WARM_UP_SECONDS), int(asked.rate * asked.seconds)
+    warm_feed = int(asked.feed * WARM_UP_SECONDS)
     tell("warming up")
     asyncio.run(_load(on, requests.calls(day.window[:warm], asked.rate), records[:warm_feed], asked.feed))
     loads = {}

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from counter_world import FRESH, INSTITUTIONS, MEMBERS, Line, World, claim, got, logged, posted, reversal, world
+from counter_world import FRESH, INSTITUTIONS, MEMBERS, Line, World, claim, got, hang_up, logged, posted, reversal, world
 from cut_line import cut_line
 from servers import LocalServers
 from yarl import URL
@@ -262,7 +262,7 @@ async def test_who_sends_without_reading_is_not_read_from_for_ever(counter: Worl
             await asyncio.wait_for(writer.drain(), 20)
         except TimeoutError:
             break
-    writer.transport.abort()
+    await hang_up(writer)
     assert taken < enough - 1
 
 

@@ -145,7 +145,7 @@ async def exchange(counter: World, method: str, place: str, body: bytes, headers
     lines = [f"{method} {place} HTTP/1.1", *(f"{name}: {value}" for name, value in (given_ | counter.headers()).items()), "", ""]
     writer.write("\r\n".join(lines).encode() + body)
     said = await answer(reader, 70)
-    writer.close()
+    await hang_up(writer)
     head, _, rest = said.partition(b"\r\n\r\n")
     return (int(head.split()[1]), rest) if head else (0, b"")
 
@@ -167,7 +167,7 @@ async def test_what_is_no_http_is_ended(counter: World, head: bytes) -> None:
     writer.write(head)
     said = await answer(reader, 15)
     assert b" 200 " not in said.partition(b"\r\n")[0] + b" "
-    writer.close()
+    await hang_up(writer)
 
 
 async def test_headers_that_come_too_slowly_are_not_waited_for(counter: World) -> None:
@@ -181,14 +181,14 @@ async def test_headers_that_come_too_slowly_are_not_waited_for(counter: World) -
     dripping = asyncio.create_task(drip())
     assert await answer(reader, 20) == b""
     dripping.cancel()
-    writer.close()
+    await hang_up(writer)
 
 
 async def test_a_body_that_comes_too_slowly_is_refused(counter: World) -> None:
     reader, writer = await connect(counter)
     writer.write(head_of(counter, "/v1/claims", "Content-Length: 9") + b"{")
     assert (await answer(reader, 40)).startswith(b"HTTP/1.1 408")
-    writer.close()
+    await hang_up(writer)
 
 
 async def test_bodies_without_end_are_refused_in_little_memory(counter: World) -> None:
@@ -205,7 +205,7 @@ async def test_bodies_without_end_are_refused_in_little_memory(counter: World) -
             pass
         said = await answer(reader)
         assert said == b"" or said.startswith(b"HTTP/1.1 413")
-        writer.close()
+        await hang_up(writer)
     assert resident_mib(counter) - before < 64
 
 
@@ -299,12 +299,12 @@ async def test_a_client_that_closes_its_half_is_not_waited_for_and_its_claim_is_
         writer.write(sent)
         writer.write_eof()
         assert await answer(reader, 15) == b"", "nobody is answered who did not ask"
-        writer.close()
+        await hang_up(writer)
     reader, writer = await connect(counter)
     writer.write(head_of(counter, "/v1/claims", f"Content-Length: {len(body)}") + body)
     writer.write_eof()
     await answer(reader, 90)
-    writer.close()
+    await hang_up(writer)
     async with counter.raw() as session:
         status, settled = await posted(session, "/v1/claims", asked, Prefer="wait=60")
     assert (status, settled["outcome"]) == (200, "settled")
@@ -334,7 +334,7 @@ async def test_clients_that_leave_in_the_middle_leave_nothing_behind(counter: Wo
         whole = head_of(counter, place, f"Content-Length: {len(body)}") + body
         writer.write(whole[: chance.randrange(len(whole) + 1)])
         await asyncio.sleep(chance.choice([0, 0.02]))
-        writer.transport.abort()
+        await hang_up(writer)
     async with counter.raw() as session:
         assert (await posted(session, "/v1/claims", claim(), Prefer="wait=60"))[0] == 200
 

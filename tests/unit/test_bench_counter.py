@@ -3,7 +3,7 @@
 import asyncio
 import json
 
-from services.bench.counter import Asked, Requests, hops, make_day
+from services.bench.counter import WARM_UP_SECONDS, Asked, Requests, hops, make_day
 from services.bench.counter_load import Call, run
 from services.bench.figures import Seen
 from services.intake.submission import read
@@ -17,8 +17,8 @@ def number(line: dict[str, str]) -> tuple[str, str]:
 
 def test_every_number_of_the_day_is_in_one_lane_and_the_window_takes_what_is_well_formed() -> None:
     day = make_day(ASKED)
-    assert len(day.window) == ASKED.rate * (2 * ASKED.seconds + 8)
-    assert len(day.feed) == ASKED.feed * (ASKED.seconds + 8)
+    assert len(day.window) == ASKED.rate * (2 * ASKED.seconds + WARM_UP_SECONDS)
+    assert len(day.feed) == ASKED.feed * (ASKED.seconds + WARM_UP_SECONDS)
     at_window = {number(line) for line in day.window}
     assert len(at_window) == len(day.window)
     assert not at_window & {number(line) for line in day.feed if isinstance(line, dict)}
