@@ -5,6 +5,7 @@ from typing import Any, Final, NamedTuple
 
 from services.account.entitlement import Due, Scale, Span
 from shared.errors import Stop
+from shared.runtime.database import BY_KEYS
 
 _PREFETCH: Final = 5000
 
@@ -26,7 +27,7 @@ order by m.member_id, m.valid_from
 """
 # What is being booked meanwhile is in the tables though not in the snapshot: a scan, cheap when the plan was made, reads all of
 # it again for every member.
-_BY_KEYS: Final = "set local enable_seqscan = off; set local enable_hashjoin = off; set local enable_mergejoin = off"
+_BY_KEYS: Final = "; ".join(f"set local {name} = {value}" for name, value in BY_KEYS.items())
 _KINDS: Final = "select distinct status, employment, sector from eligibility.member where region = $1"
 _MEMBERS: Final = "select count(distinct member_id) from eligibility.member where region = $1"
 

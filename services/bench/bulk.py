@@ -51,7 +51,7 @@ from generate_series(1, $1::int) n, opened
 
 
 class Work(NamedTuple):
-    """A piece of bulk work: its command, the tables it writes (or reads), and how long for a million it may take."""
+    """A piece of bulk work: its command, the tables whose rows by COPY are its floor, and what it is done for so many of."""
 
     name: str
     command: tuple[str, ...]

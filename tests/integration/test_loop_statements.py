@@ -51,7 +51,9 @@ _BY_KEY = re.compile(r"Index Cond: .*(?:\$\d|= \(?\w+\.\w+)")  # a parameter, or
 async def _reads_at_large(connection: asyncpg.Connection) -> list[str]:
     """The plans of the statements of a session that read more of a table than they are asked for."""
     found = []
-    for name, statement, count in await connection.fetch(_PREPARED):
+    prepared = await connection.fetch(_PREPARED)
+    assert prepared, "a session that asked nothing shows nothing"
+    for name, statement, count in prepared:
         nulls = f"({', '.join(['null'] * count)})" if count else ""
         plan = [row[0] for row in await connection.fetch(f'explain execute "{name}"{nulls}')]
         for line, below in zip(plan, [*plan[1:], ""], strict=True):
@@ -69,6 +71,5 @@ async def test_what_a_batch_asks_goes_by_keys_though_the_books_were_empty_when_i
     for start in range(0, len(day), 40):  # reversals, repeats and account uses among them
         await through(steps, day[start : start + 40])
     for name, step in steps.items():
-        assert step.queries or name in {"register", "credits", "crediting"}, f"{name} was asked nothing"
         at_large = await _reads_at_large(await step.database.connection())
         assert not at_large, f"{name}:\n" + "\n\n".join(at_large)
