@@ -1,6 +1,7 @@
 """Statements a batch, not a claim: each step of the path asks Postgres as often for five hundred claims as for one; and what it
 asks for goes by keys, by the very plans that a service makes when its books are still empty."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
 
@@ -8,8 +9,14 @@ import asyncpg
 import pytest
 from counted_steps import REGIONS, Counted, counted_steps, register, through
 
+from deploy.migrations import run as migrate
+from services.account import store as account
+from services.adjudication import store as adjudication
+from services.intake import answers
 from services.ops.generate import generate
 from shared.events import REGISTER_TYPES
+from shared.runtime import quarantine
+from shared.runtime.database import Database
 
 pytestmark = pytest.mark.servers
 
@@ -41,7 +48,7 @@ async def test_five_hundred_claims_take_as_many_statements_as_one(steps: dict[st
 # Not those of asyncpg, which looks at a row for the types of a table it is to COPY into.
 _PREPARED = """
     select name, statement, cardinality(parameter_types) from pg_prepared_statements
-    where statement ~* '^\\s*(select|with|update|insert)' and statement !~ '^SELECT .* LIMIT 1$'
+    where statement ~* '^\\s*(select|with|update|insert)' and statement !~ '^SELECT .* LIMIT 1$|pg_prepared_statements'
 """
 _FEW_ROWS = {"lease", "clearing_window"}  # a row a partition; one open window
 _SCAN = re.compile(r"(?:Seq Scan|Index Scan|Index Only Scan|Bitmap Heap Scan).* on (\w+)")
@@ -73,3 +80,25 @@ async def test_what_a_batch_asks_goes_by_keys_though_the_books_were_empty_when_i
     for name, step in steps.items():
         at_large = await _reads_at_large(await step.database.connection())
         assert not at_large, f"{name}:\n" + "\n\n".join(at_large)
+
+
+_TEMPTING = {
+    "originals": adjudication._ORIGINALS, "history": adjudication._HISTORY, "standing": adjudication._STANDING,
+    "accounts opened": account._OPEN_ACCOUNTS, "redrives": quarantine._GENUINE, "outcomes": answers._OUTCOMES,
+    "rejections": answers._REJECTIONS,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("statement", _TEMPTING.values(), ids=_TEMPTING)
+async def test_a_look_up_goes_by_its_key_also_where_the_tables_are_known_to_be_empty(statement: str, fresh_database: str) -> None:
+    """As after a vacuum of new books, when reading a whole table looks cheapest."""
+    await asyncio.to_thread(migrate, fresh_database)
+    owner = await asyncpg.connect(fresh_database)
+    await owner.execute("vacuum analyze")
+    await owner.close()
+    database = Database(fresh_database, role="gongji_service", name="gongji-test")
+    connection = await database.connection()
+    kept = await connection.prepare(statement)  # let go of, it would not be prepared any more
+    assert await _reads_at_large(connection) == []
+    assert kept.get_query() == statement
+    await database.close()
