@@ -15,8 +15,9 @@ setup: ## bring what is missing: system packages, Python packages, Kafka's jars
 demo: setup ## settle a generated day of claims on real servers, and audit the books
 	@.venv/bin/gongji demo $(ARGS)
 
+# Brokers that live for seconds: the JVM's second compiler would never pay for itself.
 test: setup ## all tests, on servers and data of their own
-	@GONGJI_HOME=$(CURDIR)/.gongji/test .venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@JDK_JAVA_OPTIONS="-XX:TieredStopAtLevel=1 $$JDK_JAVA_OPTIONS" GONGJI_HOME=$(CURDIR)/.gongji/test .venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-faults: setup ## every fault on real servers under load, one by one; writes deploy/faults.md (half an hour)
 	@GONGJI_HOME=$(CURDIR)/.gongji/test .venv/bin/python -m pytest tests/faults tests/integration/test_counter_many.py -m "" -k "not soak and not one_after_the_other" --show-capture=no \

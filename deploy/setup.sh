@@ -100,3 +100,12 @@ if ! is_stamped "$jars" "$jars_stamp"; then
     quietly mvn -B -q -f deploy/local/kafka/pom.xml dependency:copy-dependencies
     stamp "$jars" "$jars_stamp"
 fi
+
+# Only saves time: without it a broker starts slower and is the same.
+classes=$jars/classes.jsa
+java_stamp=$(java -version 2>&1 | digest)
+if [ ! -e "$classes" ] || [ "$(cat "$classes.java" 2>/dev/null)" != "$java_stamp" ]; then
+    rm -f "$classes"
+    if "$venv/bin/python" -m deploy.local.class_archive >/dev/null 2>&1; then printf '%s' "$java_stamp" >"$classes.java"
+    else say "no archive of the broker's classes could be made; brokers start slower"; fi
+fi

@@ -17,6 +17,7 @@ from shared.errors import ServerMissing
 
 JARS = Path(__file__).parent / "kafka" / "lib"
 LOGGING = Path(__file__).parent / "kafka" / "log4j2.xml"
+CLASSES = JARS / "classes.jsa"  # the broker's classes, read and checked once (deploy/local/class_archive.py)
 
 _MIB = 1 << 20
 _JVM = ("-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true")
@@ -68,16 +69,16 @@ class Broker:
         """host:port for bootstrap."""
         return f"127.0.0.1:{port}"
 
-    def start(self, port: int) -> None:
-        """Writes the settings, formats the storage the first time, and starts the broker."""
+    def start(self, port: int, *options: str) -> None:
+        """Writes the settings, formats the storage the first time, and starts the broker; ``options`` go to the JVM."""
         self._settings_file.write_text(self._settings(port), encoding="utf-8")
         if not (self._data / "meta.properties").exists():
             shutil.rmtree(self._data, ignore_errors=True)  # a format that was interrupted
             # A first byte that is no hyphen, which the tool would take for an option.
             cluster_id = base64.urlsafe_b64encode(b"g" + secrets.token_bytes(15)).decode().rstrip("=")
-            options = ("--cluster-id", cluster_id, "--config", str(self._settings_file))
-            run((*_java(), "-Xmx128m", "kafka.tools.StorageTool", "format", *options))
-        self.process.start((*_java(), *_JVM, "kafka.Kafka", str(self._settings_file)))
+            new = ("--cluster-id", cluster_id, "--config", str(self._settings_file))
+            run((*_java(), "-Xmx128m", *_classes(), "kafka.tools.StorageTool", "format", *new))
+        self.process.start((*_java(), *_JVM, *(options or _classes()), "kafka.Kafka", str(self._settings_file)))
 
     def ask(self, address: str) -> None:
         """Asks for the cluster's brokers. Raises OSError or KafkaError until one serves."""
@@ -113,6 +114,11 @@ def _java() -> tuple[str, ...]:
     if not any(JARS.glob("kafka_*.jar")):
         raise ServerMissing("kafka", f"no jars in {JARS}: `make setup` brings them by Maven")
     return java, "-cp", f"{JARS}/*", f"-Dlog4j2.configurationFile={LOGGING}"
+
+
+def _classes() -> tuple[str, ...]:
+    """The JVM's option for its archive of classes. One of another Java is passed over by the JVM, with a warning."""
+    return (f"-XX:SharedArchiveFile={CLASSES}",) if CLASSES.exists() else ()
 
 
 async def _ask_for_brokers(address: str) -> None:

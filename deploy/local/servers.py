@@ -123,7 +123,7 @@ def _ensure(server: Server) -> None:
     for _ in range(_TRIES):
         if not server.process.pid():
             _start(server)
-        if _comes_up(server):
+        if comes_up(server):
             return
         time.sleep(1)  # a predecessor just killed may hold files and port while the kernel takes it apart
     raise ServerMissing(server.name, f"ended while starting; {_end_of_log(server)}")
@@ -140,8 +140,8 @@ def _start(server: Server) -> None:
         raise ServerMissing(server.name, f"{error}:\n{error.stderr}") from error
 
 
-def _comes_up(server: Server) -> bool:
-    """Waits for an answer; False when the server ends before it gives one."""
+def comes_up(server: Server) -> bool:
+    """Waits for an answer on its port; False when the server ends before it gives one."""
     address = server.address(_kept_port(server))
     deadline = time.monotonic() + _READY_S
     while True:
