@@ -8,9 +8,9 @@ import signal
 import tempfile
 from pathlib import Path
 
-from deploy.local.broker import CLASSES
+from deploy.local.broker import CLASSES, Broker
 from deploy.local.process import free_port
-from deploy.local.servers import Broker, comes_up
+from deploy.local.servers import comes_up
 
 _WRITTEN_S = 60.0
 
