@@ -9,7 +9,8 @@ from simulation.planted import PLANTED, planted
 from simulation.run import Run, simulate, undisturbed
 from simulation.world import policies
 
-SEEDS = range(1, 101)
+SEEDS = range(1, 2001)
+_AT_ONCE = 50
 
 # Of the safeties those that few seeds need to be taken out; `make simulate-planted` looks for all of them.
 NOTICED_WITHIN = 100
@@ -36,9 +37,9 @@ def told(run: Run) -> str:
     return "\n".join([f"seed {run.seed}; all of it: make simulate SEED={run.seed}", *run.breaches, "the end of its trace:", last])
 
 
-@pytest.mark.parametrize("first", SEEDS[::20])
+@pytest.mark.parametrize("first", SEEDS[::_AT_ONCE])
 def test_whatever_happens_the_day_comes_to_what_it_would_have_undisturbed(first: int) -> None:
-    for seed in range(first, first + 20):
+    for seed in range(first, first + _AT_ONCE):
         run = simulate(seed)
         assert not run.breaches, told(run)
 
