@@ -18,6 +18,7 @@ from services.counter import counter
 from shared.policy import Policies
 from shared.runtime.cache import Cache
 from shared.runtime.database import Database, reach
+from shared.runtime.ending import ended
 from shared.runtime.service import Service, prepare
 from shared.runtime.settings import Settings
 from shared.runtime.telemetry import log_to_stderr
@@ -53,9 +54,7 @@ async def _one(name: str, settings: Settings, policies: Policies) -> None:
         beside = counter(settings, policies, cache) if name == "intake" else contextlib.nullcontext()
         await Service(name, settings, wirings, cluster_id).run(beside)
     finally:
-        for chore in chores:
-            chore.cancel()
-        await asyncio.gather(*chores, return_exceptions=True)
+        await ended(*chores)
         await cache.close()
 
 

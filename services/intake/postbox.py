@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 
 from shared.errors import Retry
+from shared.runtime.ending import ended
 from shared.runtime.relay import Outgoing, Sender
 
 
@@ -25,9 +25,7 @@ class Postbox:
     async def close(self) -> None:
         """Stops; who still waits gets Retry."""
         if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await ended(self._task)
         if self._next is not None and not self._next.done():
             self._next.set_exception(Retry("the process ends"))
 

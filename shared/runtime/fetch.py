@@ -11,7 +11,13 @@ from typing import Any, SupportsIndex
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.consumer import fetcher
-from aiokafka.errors import CorruptRecordException, KafkaError, RecordTooLargeError, UnsupportedCodecError
+from aiokafka.errors import (
+    CorruptRecordException,
+    KafkaError,
+    NoOffsetForPartitionError,
+    RecordTooLargeError,
+    UnsupportedCodecError,
+)
 from aiokafka.record.default_records import _DefaultRecordBatchPy as SlowBatch
 from aiokafka.record.memory_records import MemoryRecords
 
@@ -54,6 +60,9 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
         self._taken_from = self._positions()
         try:
             found = dict(await super().getmany(*partitions, timeout_ms=patience, max_records=max_records))
+        except NoOffsetForPartitionError:  # assigned this moment: whoever takes its lease seeks, and need not wait for a retry
+            self._put_back()
+            return {}
         except Exception:
             self._put_back()
             self._careful = _CAREFUL_ROUNDS
@@ -82,6 +91,8 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
             try:
                 if found := await super().getmany(partition, max_records=max_records):
                     return dict(found)
+            except NoOffsetForPartitionError:
+                continue
             except Exception as failure:
                 if self.unreadable is None or (isinstance(failure, KafkaError) and not isinstance(failure, _OF_THE_RECORDS)):
                     raise

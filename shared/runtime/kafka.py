@@ -135,11 +135,14 @@ class _Broker(KafkaBroker):
 
 def make_broker(bootstrap: str) -> KafkaBroker:
     """FastStream's broker: no types applied, no decoding, nothing between the fetched records and the loop."""
+    said = logging.getLogger("faststream")
+    said.handlers.clear()  # its own writes traces with their words, beside our log
+    said.propagate = True
     return _Broker(
         bootstrap,
         security=access.faststream_security(access.kafka(bootstrap)),
         apply_types=False,
-        logger=logging.getLogger("faststream"),
+        logger=said,
         client_id="gongji",
         metadata_max_age_ms=_METADATA_MS,
     )

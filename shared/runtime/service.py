@@ -28,6 +28,7 @@ from shared.errors import Stop
 from shared.runtime import topics
 from shared.runtime.cache import Projection
 from shared.runtime.database import Database
+from shared.runtime.ending import ended
 from shared.runtime.holdings import Holdings
 from shared.runtime.kafka import consume, make_broker
 from shared.runtime.loop import Loop
@@ -152,9 +153,7 @@ class Service:
                 _give_up()
 
     async def _drain(self, sweeps: Sequence[asyncio.Task[None]]) -> None:
-        for sweep in sweeps:
-            sweep.cancel()
-        await asyncio.gather(*sweeps, return_exceptions=True)
+        await ended(*sweeps)
         await self._broker.stop()
         for running in self._running:
             await running.holdings.release()
