@@ -45,7 +45,7 @@ async def counter(settings: Settings, policies: Policies, cache: Cache) -> Async
         answers = Answers(pool)
         trials = Trials(policies, RegisterBooks(), ShownAccumulators(cache), ShownAccounts(), pool.acquire)
         accumulators = Accumulators(policies, cache, pool.acquire)
-        desk = Desk(postbox, replies, answers, tail.end, partitions=settings.partitions)
+        desk = Desk(postbox, replies, answers, tail, partitions=settings.partitions)
         places = Counter(desk, answers, trials, accumulators, partitions=settings.partitions).routes()
         buckets = Buckets(door.rate, door.rate * _BURST_SECONDS)
         guard = Guard(places, Keys(pool), buckets, settings.identity_secret)

@@ -169,6 +169,30 @@ async def got(session: aiohttp.ClientSession, place: str) -> tuple[int, Any]:
         return answer.status, json.loads(await answer.read())
 
 
+def complaints(worker: Worker) -> list[str]:
+    """Whatever a process's log has of failures: traces, errors of what is ours or asyncio's, and anything not in our own form.
+
+    What Kafka's client says while its broker is away is not among them, nor that requests were told 503 as a process ended.
+    """
+    found = []
+    for line in worker.log.read_text().splitlines():
+        if not line.startswith("{"):
+            found += [] if line.startswith("gongji: ") else [line]
+            continue
+        said = json.loads(line)
+        failed = said["level"] in {"ERROR", "CRITICAL"} and said["log"].partition(".")[0] in {
+            "gongji",
+            "asyncio",
+            "uvicorn",
+            "root",
+        }
+        if failed and said["message"].endswith("graceful shutdown exceeded"):
+            continue
+        if failed or "trace" in said or "never retrieved" in said["message"]:
+            found.append(f"{worker.name}: {line[:2_000]}")
+    return found
+
+
 def logged(worker: Worker) -> list[Line]:
     """The access log."""
     until(lambda: b'"request"' in worker.log.read_bytes(), "a line of the access log")

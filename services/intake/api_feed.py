@@ -7,11 +7,10 @@ connection feels. After a cut the client sends again from any line it likes: rep
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator, MutableMapping, Sequence
-from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -22,6 +21,7 @@ from services.intake.api_remedies import unreadable_because
 from services.intake.desk import Desk, Handed, Waiting
 from services.intake.submission import read
 from shared.errors import Retry, Unreadable
+from shared.runtime.ending import ended
 
 log = logging.getLogger("gongji.counter")
 
@@ -55,6 +55,7 @@ class Feed(Response):
         self._request_id: str = request.state.request_id
         self._on_the_way: asyncio.Queue[_Chunk | Problem | None] = asyncio.Queue(_CHUNKS)
         self._arriving = asyncio.Event()  # the first lines are there, or none will come
+        self._gone = asyncio.Event()  # the client has hung up: its place is free, whatever is still on its way
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Streams until the client's last line is answered, or it goes away."""
@@ -62,23 +63,35 @@ class Feed(Response):
             raise Problem("rate_limited", headers={"Retry-After": "5"})
         self._open[self._owner] = self._open.get(self._owner, 0) + 1
         reading = asyncio.create_task(self._read())
+        ending = asyncio.create_task(self._end_with_the_process(reading))
+        answering = asyncio.create_task(self._send_answers(send))
+        leaving = asyncio.create_task(self._gone.wait())
         try:
-            if "expect" in self._request.headers:  # who waits for "go on" must not get the end's status first
-                await self._arriving.wait()
-            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            async for piece in self._answers():
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-            await send({"type": "http.response.body", "body": b""})
+            done, _ = await asyncio.wait((answering, leaving), return_when=asyncio.FIRST_COMPLETED)
+            if answering in done:
+                answering.result()
         finally:
             self._open[self._owner] -= 1
             if not self._open[self._owner]:
                 del self._open[self._owner]
-            await self._stop(reading)
+            await ended(answering, leaving, ending, reading)
+            self._leave()
 
-    async def _stop(self, reading: "asyncio.Task[None]") -> None:
-        reading.cancel()
-        with suppress(asyncio.CancelledError):
-            await reading
+    async def _send_answers(self, send: Send) -> None:
+        if "expect" in self._request.headers:  # who waits for "go on" must not get the end's status first
+            await self._arriving.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        async for piece in self._answers():
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _end_with_the_process(self, reading: "asyncio.Task[None]") -> None:
+        """Nothing more is read then; the last line says so, and the client goes on at another instance."""
+        await self._desk.over.wait()
+        await ended(reading)
+        await self._on_the_way.put(Problem("unavailable"))
+
+    def _leave(self) -> None:
         while not self._on_the_way.empty():
             left = self._on_the_way.get_nowait()
             if isinstance(left, _Chunk):
@@ -100,6 +113,12 @@ class Feed(Response):
                         waiting.leave()
                         raise
             await self._on_the_way.put(None)
+            self._arriving.set()
+            while (await self._request.receive())["type"] != "http.disconnect":
+                continue
+            self._gone.set()
+        except ClientDisconnect:
+            self._gone.set()
         except Problem as problem:
             await self._on_the_way.put(problem)
         except Retry:

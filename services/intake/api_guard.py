@@ -11,7 +11,8 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import Final
+from contextlib import suppress
+from typing import Final, Protocol
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -29,6 +30,25 @@ OPEN_PLACES: Final = frozenset({"/", "/openapi.json", "/health"})
 MOST_INSIDE: Final = 256  # requests of one institution under way
 SEND_SECONDS: Final = 60.0  # so long a client may leave what was sent to it unread
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+
+
+LINE: Final = "gongji.line"  # under which a request's scope has its ``Line``, where the listener gives one
+
+
+class Line(Protocol):
+    """The connection behind a request."""
+
+    def is_down(self) -> bool:
+        """Whether it has ended, also where the server has not been told yet."""
+        ...
+
+    def cut(self) -> None:
+        """Ends it at once."""
+        ...
+
+
+class _Gone(Exception):
+    """Nobody is there any more to be answered."""
 
 
 class Guard:
@@ -57,6 +77,8 @@ class Guard:
                 scope["state"] = {"institution_id": visit.owner.institution_id, "request_id": visit.request_id}
                 _refuse_encodings(scope)
             await self._app(scope, receive, visit.send)
+        except _Gone:
+            pass  # what became of the request is asked for under its number
         except Problem as problem:
             await visit.tell(problem)
         except HTTPException as refusal:  # the router's: no such place, or not that way
@@ -64,6 +86,8 @@ class Guard:
             await visit.tell(Problem(code, headers=refusal.headers))
         except (Retry, *TROUBLE) as trouble:
             log.warning("unavailable: %s", type(trouble).__name__, extra={"fields": {"request_id": visit.request_id}})
+            await visit.tell(Problem("unavailable", headers={"Retry-After": "1"}))
+        except asyncio.CancelledError:  # the process ends, and waits no longer: the result is unknown, and can be asked for
             await visit.tell(Problem("unavailable", headers={"Retry-After": "1"}))
         except Exception:
             log.exception("a request failed", extra={"fields": {"request_id": visit.request_id}})
@@ -102,33 +126,45 @@ class _Visit:
         self.request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         self.owner: Owner | None = None
         self._scope = scope
+        self._line: Line | None = scope.get(LINE)
         self._send = send
         self._began = time.monotonic()
         self._status = 0
         self._bytes = 0
 
     async def send(self, message: Message) -> None:
-        """Sends on; gives up on who does not read."""
+        """Sends on; gives up on who does not read. Raises _Gone."""
         if message["type"] == "http.response.start":
             self._status = message["status"]
             message["headers"] = [*message.get("headers", ()), (b"x-request-id", self.request_id.encode())]
         self._bytes += len(message.get("body", b""))
-        await asyncio.wait_for(self._send(message), SEND_SECONDS)
+        try:
+            await asyncio.wait_for(self._send(message), SEND_SECONDS)
+        except TimeoutError:
+            self._cut()
+            raise _Gone from None
+        except RuntimeError:  # the transport's, when the line went down this very moment
+            if self._line is None or not self._line.is_down():
+                raise
+            raise _Gone from None
+
+    def _cut(self) -> None:
+        if self._line is not None:
+            self._line.cut()
 
     async def tell(self, problem: Problem) -> None:
-        """Sends a problem, if nothing was sent yet; otherwise the answer just ends."""
+        """Sends a problem, if nothing was sent yet; otherwise the answer just ends, which must not look like its end."""
         if self._status:
+            self._cut()
             return
         body = problem.body(self.request_id)
         headers = {"content-type": MEDIA_TYPE, "content-length": str(len(body)), **problem.headers}
         if problem.status in {408, 413, 415}:  # what is left of the body is not read
             headers["connection"] = "close"
         raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-        try:
+        with suppress(_Gone, OSError):
             await self.send({"type": "http.response.start", "status": problem.status, "headers": raw})
             await self.send({"type": "http.response.body", "body": body})
-        except (OSError, TimeoutError):
-            return
 
     def log(self, secret: bytes) -> None:
         """One line: the kind of place and not the place, whose key as a mask; no member, no number, no content."""

@@ -13,8 +13,9 @@ from typing import Any, Final, Self
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from services.intake.api_guard import LINE
 from shared.errors import UsageError
 
 _HEADER_SECONDS: Final = 10.0  # from the connection, or the end of the request before, to the end of the headers
@@ -22,6 +23,7 @@ _HEADER_BYTES: Final = 32_768
 _MOST_CONNECTIONS: Final = 12_288  # some 15 KiB each
 _OTHER_FILES: Final = 256  # of this process: Kafka, Postgres, Redis, logs
 _DRAIN_SECONDS: Final = 10
+_UNREAD_MS: Final = 60_000  # so long a client may leave what was sent to it unread, also when nobody waits for that any more
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class _Protocol(HttpToolsProtocol):
 
     _deadline: TimerHandle | None = None
     _header_bytes = 0
+    _answering: RequestResponseCycle | None = None
     most_connections = _MOST_CONNECTIONS
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -77,14 +80,21 @@ class _Protocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._headers_are_there()
+        self._leave()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         if self._deadline is not None:
             self._header_bytes += len(data)
         super().data_received(data)
-        if self._deadline is not None and self._header_bytes > _HEADER_BYTES:
-            self.transport.abort()
+        if self._header_bytes > _HEADER_BYTES and not self.transport.is_closing():
+            self.cut()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._deadline is not None:
+            super().on_header(name, value)
+        else:  # behind the body: nobody asks for these, and uvicorn would keep as many as come
+            self._header_bytes += len(name) + len(value)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -92,7 +102,30 @@ class _Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._headers_are_there()
+        self._header_bytes = 0
         super().on_headers_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        cycle.scope[LINE] = self  # type: ignore[typeddict-unknown-key]
+        super()._start_asgi_task(cycle, app)
+
+    def is_down(self) -> bool:
+        """Whether the connection has ended; uvicorn is told a turn later, and would complain of an answer without end."""
+        if self.transport.is_closing():
+            self._leave()
+        return self.transport.is_closing()
+
+    def cut(self) -> None:
+        """Ends the connection at once."""
+        self._leave()
+        self.transport.abort()
+
+    def _leave(self) -> None:
+        """Nobody is there to be answered. Of pipelined requests uvicorn would only tell the one that came last."""
+        if self._answering is not None:
+            self._answering.disconnected = True
+            self._answering.message_event.set()
 
     def _expect_headers(self) -> None:
         if self._deadline is None:
@@ -127,6 +160,7 @@ async def listening(app: ASGIApp, door: Door) -> AsyncIterator[str]:
         listener = socket.create_server((door.host, door.port), family=family, backlog=1024)
     except OSError as trouble:
         raise UsageError(f"GONGJI_API={door.host}:{door.port}: {trouble.strerror}") from trouble
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_MS)
     config = uvicorn.Config(
         app, http=_Protocol, ws="none", lifespan="off", log_config=None, access_log=False, server_header=False,
         proxy_headers=False, timeout_keep_alive=30, timeout_graceful_shutdown=_DRAIN_SECONDS, **door.tls(),

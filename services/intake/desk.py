@@ -5,8 +5,8 @@ There is one way a claim settles, and this is not another: the desk decides noth
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple, Protocol
 
 from services.intake.answers import Answers, Found
 from services.intake.number import Key
@@ -23,8 +23,19 @@ _LOOK_SECONDS: Final = 5.0  # after so long without hearing anything, it is look
 _LONGEST_KEY: Final = 256
 _UNREAD_SECONDS: Final = 2.0  # so long a question waits for intake to read what was sent before it
 _UNREAD_PAUSE: Final = 0.05
+_NO_RECORD_SECONDS: Final = 0.25  # what intake has not read after so long may be no record, but the mark of a transaction
 
-Ends = Callable[[str, int], Awaitable[int]]  # topic, partition -> the offset behind its last record
+
+class Log(Protocol):
+    """What is asked of the log. Both raise Retry."""
+
+    async def end(self, topic: str, partition: int) -> int:
+        """Where a partition ends now."""
+        ...
+
+    async def end_of_records(self, topic: str, partition: int, end: int) -> int:
+        """The offset behind the last record before ``end``."""
+        ...
 
 
 class Handed(NamedTuple):
@@ -37,12 +48,13 @@ class Handed(NamedTuple):
 class Desk:
     """Takes submissions and answers them. ``seconds`` is always the longest time to wait."""
 
-    def __init__(self, sender: Sender, replies: Replies, answers: Answers, ends: Ends, *, partitions: int) -> None:
+    def __init__(self, sender: Sender, replies: Replies, answers: Answers, log: Log, *, partitions: int) -> None:
         self._sender = sender
         self._replies = replies
         self._answers = answers
-        self._ends = ends
+        self._log = log
         self._partitions = partitions
+        self.over = replies.over  # set when the process ends
 
     async def ask(self, institution_id: str, claim_no: str, kind: str) -> Found | None:
         """What stands under a number. None: nobody had sent it when this was asked.
@@ -54,13 +66,23 @@ class Desk:
         if found is not None:
             return found
         partition = partition_of(part_of(institution_id), self._partitions)
-        end = await self._ends(SUBMITTED, partition)
-        deadline = time.monotonic() + _UNREAD_SECONDS
+        if await self._is_read(partition, await self._log.end(SUBMITTED, partition)):
+            return await self._answers.find(institution_id, claim_no, kind)
+        return Found(None)
+
+    async def _is_read(self, partition: int, end: int) -> bool:
+        """Whether intake has read every record before this end, after some patience. Its lease stands behind the last it read."""
+        began = time.monotonic()
+        looked = False
         while await self._answers.read_up_to(partition) < end:
-            if time.monotonic() > deadline:
-                return Found(None)
-            await asyncio.sleep(_UNREAD_PAUSE)
-        return await self._answers.find(institution_id, claim_no, kind)
+            waited = time.monotonic() - began
+            if waited > _UNREAD_SECONDS:
+                return False
+            if waited > _NO_RECORD_SECONDS and not looked:
+                end, looked = await self._log.end_of_records(SUBMITTED, partition, end), True
+            else:
+                await asyncio.sleep(_UNREAD_PAUSE)
+        return True
 
     async def settle(self, handed: Handed, seconds: float) -> bytes | None:
         """Hands one submission in and waits: its outcome, or None where that has not come in time. Raises Retry."""
@@ -116,10 +138,13 @@ class Waiting:
         try:
             while any(wait.outcome is None for wait in self._waits):
                 left = deadline - time.monotonic()
-                if left <= 0 or not await self._hear(min(left, _LOOK_SECONDS)):
-                    await self._look()
-                    if left <= 0 or self._replies.closing:
-                        break
+                if left > 0 and await self._hear(min(left, _LOOK_SECONDS)):
+                    continue
+                if self._replies.over.is_set():  # no time for looking: another instance is asked
+                    break
+                await self._look()
+                if left <= 0:
+                    break
         finally:
             self.leave()
         return [wait.outcome for wait in self._waits]
@@ -136,7 +161,7 @@ class Waiting:
             if further is not None:
                 heard[further[0]] = further[1]
         await self._take(heard)
-        return not self._replies.closing
+        return not self._replies.over.is_set()
 
     async def _take(self, heard: dict[str, bytes]) -> None:
         doubtful = []

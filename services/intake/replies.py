@@ -17,7 +17,7 @@ class Replies:
 
     def __init__(self) -> None:
         self._waiting: dict[str, set[Heard]] = {}
-        self.closing = False
+        self.over = asyncio.Event()  # the process ends
 
     def hear(self, values: Sequence[bytes]) -> None:
         """Hands outcomes to whoever waits; what nobody waits for costs a search for its id."""
@@ -32,7 +32,7 @@ class Replies:
         heard: Heard = asyncio.Queue()
         for identity in ids:
             self._waiting.setdefault(identity, set()).add(heard)
-        if self.closing:
+        if self.over.is_set():
             heard.put_nowait(None)
         return heard
 
@@ -46,6 +46,6 @@ class Replies:
 
     def close(self) -> None:
         """Sends everybody home who waits now or comes later."""
-        self.closing = True
+        self.over.set()
         for heard in {queue for queues in self._waiting.values() for queue in queues}:
             heard.put_nowait(None)

@@ -8,11 +8,12 @@ import asyncpg
 import typer
 from rich.console import Console
 
-from services.ops.audit.announced import bounds, log
+from services.ops.audit.announced import bounds, ends_of_records, log
 from shared.calendar import stamp
 from shared.errors import Stop
 from shared.runtime.command import log_command, stated
 from shared.runtime.database import reach, reader
+from shared.runtime.lease import Place
 from shared.runtime.settings import Settings
 
 app = typer.Typer(name="lease", help="Who works on which partition, and up to where.", no_args_is_help=True)
@@ -66,7 +67,12 @@ async def _list() -> list[dict[str, Any]]:
     settings = Settings.load()
     async with log(settings.kafka) as consumer, reader(settings.postgres) as connection:
         rows = await connection.fetch(_LEASES)
-        _, ends = await bounds(consumer, {(row["topic"], row["partition"]) for row in rows})
+        starts, ends = await bounds(consumer, {(row["topic"], row["partition"]) for row in rows})
+        reached: dict[Place, int] = {}
+        for row in rows:
+            place = (row["topic"], row["partition"])
+            reached[place] = min(reached.get(place, row["next_offset"]), row["next_offset"])
+        ends = await ends_of_records(consumer, starts, ends, reached)
     lines = []
     for row in rows:
         line = dict(row) | {"updated_at": stamp(row["updated_at"])}

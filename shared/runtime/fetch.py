@@ -4,6 +4,7 @@ Two faults of aiokafka lose records. A header's name that is no UTF-8 raises out
 raises there takes along what the same call had drained of other partitions: their positions have moved on already.
 """
 
+import asyncio
 import logging
 import struct
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -62,6 +63,7 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
             found = dict(await super().getmany(*partitions, timeout_ms=patience, max_records=max_records))
         except NoOffsetForPartitionError:  # assigned this moment: whoever takes its lease seeks, and need not wait for a retry
             self._put_back()
+            await asyncio.sleep(ALONE_MS / 1000)  # or the client would ask for the offset again at once, and again
             return {}
         except Exception:
             self._put_back()

@@ -14,6 +14,9 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from shared.errors import Retry
 from shared.runtime import access
+from shared.runtime.ending import ended
+from shared.runtime.ends import end_of_records
+from shared.runtime.fetch import Consumer
 
 log = logging.getLogger("gongji.tail")
 
@@ -33,6 +36,8 @@ class Tail:
         self._next: dict[TopicPartition, int] = {}
         self._consumer: AIOKafkaConsumer | None = None
         self._task: asyncio.Task[None] | None = None
+        self._looking = asyncio.Lock()
+        self._ends: dict[TopicPartition, tuple[int, int]] = {}  # where a log ended, and its records
 
     async def start(self) -> None:
         """Returns once nothing that is announced from now on can be missed. Raises KafkaError or OSError."""
@@ -42,21 +47,48 @@ class Tail:
     async def stop(self) -> None:
         """Stops hearing."""
         if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await ended(self._task)
         await self._close()
 
     async def end(self, topic: str, partition: int) -> int:
-        """The offset behind the last record of any topic's partition, as of now. Raises Retry."""
+        """Where any topic's partition ends now; where its records do, if that was looked for since it changed. Raises Retry."""
         if self._consumer is None:
             raise Retry("Kafka is away")
         place = TopicPartition(topic, partition)
         try:
             async with asyncio.timeout(_END_SECONDS):
-                return int((await self._consumer.end_offsets([place]))[place])
+                end = int((await self._consumer.end_offsets([place]))[place])
         except (KafkaError, OSError, TimeoutError) as trouble:
             raise Retry(f"Kafka: {type(trouble).__name__}: {trouble}") from trouble
+        known, of_records = self._ends.get(place, (-1, -1))
+        return of_records if known == end else end
+
+    async def end_of_records(self, topic: str, partition: int, end: int) -> int:
+        """The offset behind the last record before ``end`` (see ``ends``), read from the log. Raises Retry."""
+        place = TopicPartition(topic, partition)
+        async with self._looking:
+            known, of_records = self._ends.get(place, (-1, -1))
+            if known == end:
+                return of_records
+            try:
+                async with asyncio.timeout(_END_SECONDS):
+                    found = await self._look(place, end)
+            except (KafkaError, OSError, TimeoutError) as trouble:
+                raise Retry(f"Kafka: {type(trouble).__name__}: {trouble}") from trouble
+            if found < end:  # and so it stays: what was not committed is not committed later
+                self._ends[place] = (end, found)
+            return found
+
+    async def _look(self, place: TopicPartition, end: int) -> int:
+        consumer = Consumer(
+            **access.kafka(self._bootstrap), enable_auto_commit=False, auto_offset_reset="none", isolation_level="read_committed"
+        )
+        try:
+            await consumer.start()
+            start = (await consumer.beginning_offsets([place]))[place]
+            return await end_of_records(consumer, (place.topic, place.partition), start, end)
+        finally:
+            await consumer.stop()
 
     async def _open(self) -> None:
         consumer = AIOKafkaConsumer(

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
@@ -11,6 +12,7 @@ import asyncpg
 import psycopg
 import pytest
 import redis.asyncio as redis
+from aiokafka import AIOKafkaProducer
 from counter_world import INSTITUTIONS, MEMBERS, Line, World, claim, connect, got, hang_up, head_of, posted, world
 from deployment import PARTITIONS, until
 from servers import LocalServers
@@ -20,6 +22,7 @@ from services.intake.answers import Answers, Cursor
 from services.intake.api_feed import MOST_FEEDS
 from services.intake.api_guard import MOST_INSIDE
 from shared.events import SUBMITTED
+from shared.identity import part_of, partition_of
 from shared.money import fen
 
 HERE, THERE = INSTITUTIONS
@@ -74,11 +77,46 @@ async def test_a_number_that_was_handed_in_and_not_yet_read_is_in_progress_and_n
         assert (await got(session, place))[0] == 404
         with held(counter, asked):
             assert (await posted(session, "/v1/claims", asked, Prefer="wait=0"))[0] == 202
+            began = time.monotonic()
+            assert (await posted(session, "/v1/claims", asked))[0] == 202
+            assert time.monotonic() - began > 5, "unless something else is preferred"
             assert await got(session, place) == (202, {"status": "in_progress"})
         async with counter.client() as client:
             outcome = await client.outcome(HERE, asked["claim_no"])
             assert outcome == await client.settle(asked)
         assert (await got(session, f"/v1/claims/{HERE}/never"))[0] == 404
+
+
+async def test_a_number_nobody_sent_is_not_found_though_the_log_ends_in_what_is_no_record(counter: World) -> None:
+    """What outsiders wrote in a transaction is followed by a mark, and may be aborted: intake reads neither."""
+    place = partition_of(part_of(HERE), PARTITIONS)
+    kafka = counter.deployment.servers.addresses.kafka
+    outsider = AIOKafkaProducer(bootstrap_servers=kafka, transactional_id="outsider")
+    asked = claim()
+    await outsider.start()
+    try:
+        async with counter.raw() as session, counter.client() as client:
+            for aborted in range(20):  # more than are looked at first
+                await outsider.begin_transaction()
+                await outsider.send_and_wait(SUBMITTED, json.dumps(claim(claim_no=f"aborted{aborted}")).encode(), partition=place)
+                if not aborted:  # open, it may still become a record
+                    assert (await got(session, f"/v1/claims/{HERE}/aborted0"))[0] == 202
+                await outsider.abort_transaction()
+                if aborted in {0, 19}:
+                    assert (await got(session, f"/v1/claims/{HERE}/aborted{aborted}"))[0] == 404
+            await outsider.begin_transaction()
+            await outsider.send_and_wait(SUBMITTED, json.dumps(asked).encode(), partition=place)
+            await outsider.commit_transaction()
+            assert (await client.settle(asked))["outcome"] == "settled"
+            for _ in range(2):  # read from the log, and remembered
+                assert (await got(session, f"/v1/claims/{HERE}/never"))[0] == 404
+            told = await asyncio.to_thread(counter.deployment.command, "audit", "--json")
+            assert json.loads(told.stdout)["quiescent"], "what is at rest is judged as being at rest"
+            leases = await asyncio.to_thread(counter.deployment.command, "lease", "list", "--json")
+            assert {json.loads(line)["lag"] for line in leases.stdout.splitlines()} == {0}
+            await client.settle(claim())
+    finally:
+        await outsider.stop()
 
 
 async def test_a_later_revision_changes_nothing_in_what_a_number_answers(counter: World) -> None:
@@ -231,6 +269,14 @@ async def test_one_institutions_streams_are_counted_and_a_place_is_free_when_one
             assert said.status == 200, "another one's streams are his own"
         await hang_up(streams[0][1])
         await answered(session, "POST", "/v1/feed", 200)
+        on_the_way = claim()
+        with held(counter, on_the_way):  # what was handed in keeps no place, though its outcome is still to come
+            line = json.dumps(on_the_way).encode() + b"\n"
+            before = await asyncio.to_thread(submitted, counter)
+            streams[1][1].write(f"{len(line):x}\r\n".encode() + line + b"\r\n")
+            await asyncio.to_thread(until, lambda: submitted(counter) > before, "the line to be handed in")
+            await hang_up(streams[1][1])
+            await answered(session, "POST", "/v1/feed", 200)
     for _, writer in streams:
         await hang_up(writer)
 

@@ -10,6 +10,7 @@ import socket
 import string
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +208,24 @@ async def test_bodies_without_end_are_refused_in_little_memory(counter: World) -
         assert said == b"" or said.startswith(b"HTTP/1.1 413")
         await hang_up(writer)
     assert resident_mib(counter) - before < 64
+
+
+@pytest.mark.parametrize("place", ["/v1/claims", "/v1/feed", "/v1/nowhere"])
+@pytest.mark.parametrize("key", ["with a key", "without"])
+async def test_headers_behind_a_body_that_never_end_are_not_kept(counter: World, place: str, key: str) -> None:
+    before = resident_mib(counter)
+    _, writer = await connect(counter)
+    head = head_of(counter, place, "Transfer-Encoding: chunked")
+    writer.write(head if key == "with a key" else head.replace(b"Authorization", b"X"))
+    writer.write(b"1\r\nx\r\n0\r\n")
+    taken = 0
+    with suppress(ConnectionError):
+        for taken in range(2_000):
+            writer.write(b"X-%d: " % taken + b"x" * 50_000 + b"\r\n")
+            await asyncio.wait_for(writer.drain(), 10)
+    await hang_up(writer)
+    assert taken < 1_999, "it is cut"
+    assert resident_mib(counter) - before < 32
 
 
 async def test_who_waits_for_leave_to_send_gets_it_before_the_answer_begins(counter: World) -> None:

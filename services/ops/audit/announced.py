@@ -6,7 +6,7 @@ One topic after the other; of each message only a digest with its partition is h
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from hashlib import md5
 from typing import Final, NamedTuple
@@ -20,6 +20,7 @@ from services.ops.audit.view import NOWHERE, View
 from shared.errors import ServerMissing
 from shared.events import ACCEPTED, ADJUDICATED, DEAD, OBLIGATIONS, REJECTED, SETTLED, SUBMITTED
 from shared.runtime import access
+from shared.runtime.ends import end_of_records
 from shared.runtime.lease import Place
 
 READ: Final = (ACCEPTED, ADJUDICATED, SETTLED, REJECTED, OBLIGATIONS, DEAD)
@@ -76,6 +77,23 @@ async def bounds(consumer: AIOKafkaConsumer, places: Iterable[Place]) -> tuple[d
     except (KafkaError, OSError, TimeoutError) as trouble:
         raise ServerMissing("kafka", f"{type(trouble).__name__}: {trouble}; start it (gongji servers up)") from trouble
     return {(p.topic, p.partition): o for p, o in starts.items()}, {(p.topic, p.partition): o for p, o in ends.items()}
+
+
+async def ends_of_records(
+    consumer: AIOKafkaConsumer, starts: Mapping[Place, int], ends: Mapping[Place, int], reached: Mapping[Place, int]
+) -> dict[Place, int]:
+    """The ends, and where a lease has not ``reached`` one, that of the records before it. Raises ServerMissing.
+
+    Behind an outsider's transaction no lease ever would reach the log's own end, and nothing would be judged as being at rest.
+    """
+    found = dict(ends)
+    try:
+        for place in [place for place, end in ends.items() if reached.get(place, 0) < end]:
+            async with asyncio.timeout(_SECONDS):
+                found[place] = await end_of_records(consumer, place, starts[place], ends[place])
+    except (KafkaError, OSError, TimeoutError) as trouble:
+        raise ServerMissing("kafka", f"{type(trouble).__name__}: {trouble}; start it (gongji servers up)") from trouble
+    return found
 
 
 async def read(view: View, consumer: AIOKafkaConsumer, topic: str) -> AsyncIterator[ConsumerRecord]:

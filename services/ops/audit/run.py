@@ -11,7 +11,7 @@ import asyncpg
 
 from services.ops.audit import view as views
 from services.ops.audit.accounts import ACCOUNTS
-from services.ops.audit.announced import READ, announced, bounds, log
+from services.ops.audit.announced import READ, announced, bounds, ends_of_records, log
 from services.ops.audit.check import UNREADABLE, Check, Family, Finding
 from services.ops.audit.clearing import CLEARING
 from services.ops.audit.counts import COUNTS
@@ -87,6 +87,9 @@ async def audit(
             await connection.execute("set local work_mem = '128MB'")
             leases = await views.leases(connection)  # the first query takes the snapshot
             starts, after = await bounds(consumer, places)
+            submitted = {place: end for place, end in after.items() if place[0] == SUBMITTED}
+            read = {place: lease.next_offset for (service, place), lease in leases.items() if service == "intake"}
+            after |= await ends_of_records(consumer, starts, submitted, read)
             long = sum(after.values()) - sum(starts.values()) > TOPICS_UP_TO
             view = View(
                 connection,
