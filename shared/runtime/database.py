@@ -15,7 +15,7 @@ STATEMENT_SECONDS = 60.0
 
 # asyncpg asks two abstract classes of every element of an array whether it is an array itself, which takes more than half of
 # its time (0.37 of 0.66 µs an element, and a claim has a hundred). What is an array to us is one of these.
-_ARRAYS = (list, tuple, set, frozenset, type({}.keys()), type({}.values()))
+_ARRAYS: tuple[type, ...] = (list, tuple, set, frozenset, type({}.keys()), type({}.values()))
 wire.IterableABC = wire.SizedABC = _ARRAYS  # type: ignore[attr-defined]
 
 # A batch asks by keys, at any size of the tables, with statistics or without: always the index, in its order, never the whole
