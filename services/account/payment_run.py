@@ -61,7 +61,7 @@ def number_of(month: str) -> int:
 def in_force(policies: Policies, region: str, *months: str) -> tuple[Version, Payment]:
     """How the region pays for the last of these months that a policy was in force in. Raises Stop.
 
-    After the end of the last policy what comes late is still owed: by item, where that policy paid so. A budget ends with it.
+    After the end of the last policy what comes late is still owed: by item, where that policy paid so, or says so of its end.
     """
     if not policies.serves(region):
         raise Stop(f"there is no policy pack for region {region}; there are {', '.join(policies.regions)}")
@@ -74,10 +74,18 @@ def in_force(policies: Policies, region: str, *months: str) -> tuple[Version, Pa
 
 
 def _ended(policies: Policies, region: str, day: date) -> Version | None:
-    """The last policy that ended before the day, if it paid by item."""
+    """The last policy that ended before the day, if what comes late is paid by item."""
     over = [version for version in policies.versions if version.region == region and version.end and version.end < day]
     last = max(over, key=lambda version: version.start, default=None)
-    return last if last is not None and isinstance(last.payment, ByItem) else None
+    if last is None:
+        return None
+    late = last.payment.after_end if isinstance(last.payment, MonthlyBudget) else last.payment
+    return last if isinstance(late, ByItem) else None
+
+
+def has_budget(version: Version, rule: Payment, month: str) -> bool:
+    """Whether a month has money of its own: by a budget, as long as its policy is in force."""
+    return isinstance(rule, MonthlyBudget) and (version.end is None or date.fromisoformat(f"{month}-01") <= version.end)
 
 
 async def pay(tx: Tx, policies: Policies, asked: Asked) -> list[Paid]:
@@ -96,8 +104,9 @@ async def pay(tx: Tx, policies: Policies, asked: Asked) -> list[Paid]:
     if await payment_store.released(tx, region, asked.last_day.year):
         raise Stop(f"what was kept of {asked.last_day.year} is released, so {month} cannot be paid any more")
     grounds = figured.grounds(month) if figured else {}
-    grounds |= {"pack": version.ref.hash, "rule": rule.rule}
-    await payment_store.begin(tx, region, month, rule=rule.rule, grounds=grounds, by=(who(), why))
+    name = rule.rule if figured else "by_item"
+    grounds |= {"pack": version.ref.hash, "rule": name}
+    await payment_store.begin(tx, region, month, rule=name, grounds=grounds, by=(who(), why))
     owed = await payment_store.take(tx, _rule(region, rule), month)
     paid = payment.by_budget(owed, figured.budget.of(number_of(month)), figured.terms) if figured else payment.by_item(owed)
     await payment_store.book(tx, region, month, paid)
@@ -113,7 +122,7 @@ def _rule(region: str, rule: Payment) -> Rule:
 
 async def _figured(tx: Tx, version: Version, rule: Payment, month: str) -> Figured | None:
     """The figures of a budget; None where institutions are paid by item."""
-    if not isinstance(rule, MonthlyBudget):
+    if not isinstance(rule, MonthlyBudget) or not has_budget(version, rule, month):
         return None
     day = last_day(month)
     terms = payment.terms(rule, version, day)
@@ -197,7 +206,8 @@ async def status(tx: Tx, policies: Policies, region: str, year: int) -> Status:
     """The burn-down of a year's budget by month, and its forecast. Raises Stop."""
     names = [f"{year}-{number:02d}" for number in range(1, MONTHS + 1)]
     version, rule = in_force(policies, region, *names)
-    figured = await _figured(tx, version, rule, names[-1])
+    with_budget = [name for name in names if has_budget(version, rule, name)]
+    figured = await _figured(tx, version, rule, with_budget[-1]) if with_budget else None
     costs = await payment_store.costs(tx, _rule(region, rule), year)
     paid = await payment_store.months(tx, region, year)
     today = await payment_store.today(tx)
@@ -206,10 +216,10 @@ async def status(tx: Tx, policies: Policies, region: str, year: int) -> Status:
     for number, name in enumerate(names, 1):
         incurred, due, at_once, kept = paid.get(name, (costs.get(name, 0), 0, 0, 0))
         state = "paid" if name in paid else "open" if incurred or name < today[:7] else "coming"
-        allocatable = figured.budget.of(number) if figured else None
+        allocatable = figured.budget.of(number) if figured and name in with_budget else None
         left = left - (due if name in paid else incurred) if left is not None else None
         rows.append(MonthSoFar(name, state, allocatable, incurred, due, at_once, kept, left))
         if state != "coming":
             cost_so_far.append(incurred)
     going = payment.forecast(cost_so_far, figured.budget.allocatable) if figured else None
-    return Status(rule.rule, figured.budget if figured else None, rows, going)
+    return Status(rule.rule if figured else "by_item", figured.budget if figured else None, rows, going)

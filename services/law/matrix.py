@@ -209,5 +209,7 @@ def _payments(rule: Payment | None, policies: Policies, shown: _Shown) -> _Found
             rule.at_once.article,
             by(payment_examples.KEPT),
         )
+        if rule.after_end is not None:
+            yield payment_examples.AFTER_END, "what was incurred", rule.after_end.article, by(payment_examples.AFTER_END)
     else:
         yield payment_examples.BY_ITEM, "what was incurred", rule.article, by(payment_examples.BY_ITEM)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from services.account import payment
 from services.account.payment import Budget, Owed, Paid, Terms
-from services.account.payment_run import in_force, last_day, number_of
+from services.account.payment_run import has_budget, in_force, last_day, number_of
 from shared.errors import Stop
 from shared.money import PPM, fen, yuan
 from shared.policy import Policies
@@ -24,6 +24,7 @@ ABOVE: Final = "above the month's money"
 KEPT: Final = "kept for the assessment"
 RELEASED: Final = "the year's release"
 MISSING: Final = "a figure is not supplied"
+AFTER_END: Final = "late, when the last budget is over"
 
 Amounts = dict[str, dict[str, str]]
 
@@ -53,7 +54,8 @@ def shows(line: Mapping[str, Any], region: str, policies: Policies) -> set[str]:
     except Stop:
         return {MISSING}
     if figured is None:
-        return {BY_ITEM}
+        _, rule = in_force(policies, region, str(line["month"]))
+        return {AFTER_END if isinstance(rule, MonthlyBudget) else BY_ITEM}
     terms, budget = figured
     incurred = sum(fen(cost) for cost in line["incurred"].values())
     month = budget.of(number_of(str(line["month"])))
@@ -81,7 +83,7 @@ def _figured(line: Mapping[str, Any], region: str, policies: Policies) -> tuple[
     """The figures of the line's month; None where institutions are paid by item. Raises Stop for one that is not supplied."""
     month = str(line["month"])
     version, rule = in_force(policies, region, month)
-    if not isinstance(rule, MonthlyBudget):
+    if not isinstance(rule, MonthlyBudget) or not has_budget(version, rule, month):
         return None
     terms = payment.terms(rule, version, last_day(month))
     return terms, payment.budget(terms, payment.figure(rule.elsewhere, version, last_day(month)))

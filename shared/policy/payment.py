@@ -46,6 +46,7 @@ class MonthlyBudget(Cited):
     elsewhere: Yuan  # remote, emergency and rescue care in the year: the estimate, until the year is over
     bonus: Points  # at most so much more than was incurred, while the month's money lasts
     at_once: Percent  # of what is due; the rest is kept for the assessment
+    after_end: ByItem | None = None  # what comes late, once the last budget is over; None: nothing can be paid then
 
 
 Payment = Annotated[ByItem | MonthlyBudget, Field(discriminator="rule")]

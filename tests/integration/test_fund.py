@@ -106,10 +106,31 @@ async def test_what_comes_late_after_the_policys_last_month_is_paid_by_item_stil
     assert (await pay("2023-12", SHIYAN))["H1"][2] == "60.00"
     await payers.settle(december._replace(number="C2", pooled=4_000))
     assert (await pay("2024-01", SHIYAN))["H1"][2] == "40.00"
-    with pytest.raises(Stop, match="no policy of region 440800"):  # its budget ended with it
-        await pay("2025-12", ZHANJIANG)
     with pytest.raises(Stop, match="no policy of region 420300"):  # nor before there was one
         await pay("2022-11", SHIYAN)
+
+
+async def test_what_comes_late_when_zhanjiangs_last_budget_is_over_is_paid_by_item_once(
+    payers: Payers, connection: asyncpg.Connection, tmp_path: Path
+) -> None:
+    """Its text ends with October 2025: what was paid by the budget is not paid again because the rule is another one now."""
+    october = Case("C1", "H1", 6_000, date(2025, 10, 20))
+    await payers.credit("M1", 3_000)
+    await payers.settle(october, october._replace(number="C2", benefit="chronic:M03900", pooled=2_000))
+    assert await pay("2025-10") == {"H1": ["60.00", "63.00", "59.85", "3.15", "20.00", "0.00"]}
+    (tmp_path / "figures.yaml").write_text("{}")  # nobody collects by this text any more
+    late = october._replace(number="C3", pooled=4_000, use_account=True)
+    await payers.settle(late, october._replace(number="C4", benefit="chronic:M03900", pooled=1_000))
+    [shown] = await gongji("fund", "pay", "--region", ZHANJIANG, "--month", "2025-11", "--dry-run")
+    assert (shown["due"], shown["paid"]) == ("40.00", "40.00")
+    assert await pay("2025-11") == {"H1": ["40.00", "40.00", "40.00", "0.00", "40.00", "0.00"]}  # 30 of the account, 10 chronic
+    assert await balance(connection, "payable:H1") == 0
+    [run] = await connection.fetch("select rule, grounds::text from account.payment_run where month = '2025-11'")
+    assert (run["rule"], json.loads(run["grounds"])["rule"]) == ("by_item", "by_item")
+    await payers.reverse(late)
+    assert (await pay("2025-12"))["H1"][5] == "-70.00"  # carried: nothing to take it from
+    [year] = await gongji("fund", "status", "--region", ZHANJIANG, "--year", "2026")
+    assert (year["rule"], year["budget"]) == ("by_item", None)
 
 
 async def test_a_month_that_was_not_paid_keeps_its_own_cost(payers: Payers) -> None:
