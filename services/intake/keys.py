@@ -76,15 +76,17 @@ class Keys:
         return owner
 
 
-async def keep(connection: Any, institution_id: str, key: NewKey, why: str) -> None:
-    """Stores a new key, and who made it, and why."""
+async def keep(connection: Any, institution_id: str, key: NewKey, why: str) -> bool:
+    """Stores a new key, and who made it, and why. Returns whether the register knows the institution."""
     async with connection.transaction():
         await connection.execute(
             "insert into intake.api_key (key_id, institution_id, digest) values ($1, $2, $3)",
             *(key.key_id, institution_id, key.digest),
         )
-        after = {"institution_id": institution_id, "key_id": key.key_id, "state": "in force"}
+        known = bool(await connection.fetchval(_KNOWN, institution_id))
+        after = {"institution_id": institution_id, "key_id": key.key_id, "state": "in force", "registered": known}
         await log_command(connection, "institution key create", why, {}, after)
+    return known
 
 
 async def revoke(connection: Any, key_id: str, why: str) -> bool:
@@ -101,4 +103,5 @@ async def revoke(connection: Any, key_id: str, why: str) -> bool:
         return True
 
 
+_KNOWN = "select exists (select from eligibility.institution where institution_id = $1)"
 _FIND = "select institution_id, digest from intake.api_key where key_id = $1 and revoked_at is null"

@@ -29,16 +29,27 @@ def create(
     *,
     as_json: _Json = False,
 ) -> None:
-    """Make a key. It is shown now and never again."""
+    """Make a key. It is shown now and never again.
+
+    The institution need not be in the register yet: keys are handed over when the agreement is signed, and until its line has
+    come all that the key can submit is rejected (unknown_institution). A slip of the pen looks the same, so it is said.
+    """
     why = stated(reason)
     if not is_identifier(institution_id):
         raise UsageError(f"{institution_id!r} is no institution's id")
     key = keys.new_key()
-    asyncio.run(_run(lambda connection: keys.keep(connection, institution_id, key, why)))
+    known = asyncio.run(_run(lambda connection: keys.keep(connection, institution_id, key, why)))
     if as_json:
-        typer.echo(json.dumps({"institution_id": institution_id, "key_id": key.key_id, "key": key.text}))
+        told = {"institution_id": institution_id, "key_id": key.key_id, "key": key.text, "registered": known}
+        typer.echo(json.dumps(told))
     else:
         typer.echo(key.text)
+    if not known:
+        typer.echo(
+            f"gongji: warning: the register does not know {institution_id} yet; until it does, what comes with this key is"
+            f" rejected (unknown_institution). If the id is wrong: gongji institution key revoke {key.key_id} --reason …",
+            err=True,
+        )
 
 
 @key_app.command()
@@ -55,7 +66,11 @@ def revoke(
 @key_app.command(name="list")
 def list_(institution_id: Annotated[str | None, typer.Argument(help="Of one institution; all unless given.")] = None) -> None:
     """List keys by id, one JSON object a line; the keys themselves are kept nowhere."""
-    for row in asyncio.run(_run(lambda connection: connection.fetch(_LIST, institution_id))):
+    rows = asyncio.run(_run(lambda connection: connection.fetch(_LIST, institution_id)))
+    if institution_id is not None and not rows:
+        typer.echo(f"gongji: nobody made a key for {institution_id}", err=True)
+        raise typer.Exit(1)
+    for row in rows:
         typer.echo(json.dumps(dict(row), default=lambda instant: instant.isoformat()))
 
 

@@ -30,6 +30,8 @@ app = typer.Typer(name="dead", help="Dead letters: look at them, try them again,
 
 REDRIVE, DISCARD = "dead redrive", "dead discard"
 _SECONDS = 30.0
+_SERVICES = ("intake", "eligibility", "adjudication", "account", "crossregion")
+_CODES = ("unreadable", "failed", "constraint", "behind")
 _MAX_REQUEST = 8 * 1024 * 1024
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
@@ -67,11 +69,19 @@ _DISCARD = """
 """
 
 
+def _known(service: str | None, code: str | None) -> None:
+    """Raises UsageError for a service or a reason that there is not: nothing found would look like nothing held."""
+    for option, given, known in (("--service", service, _SERVICES), ("--reason-code", code, _CODES)):
+        if given is not None and given not in known:
+            raise UsageError(f"{option}: {given!r} is none of {', '.join(known)}")
+
+
 @app.command("list")
 def list_letters(
     service: Service = None, code: Code = None, since: Since = None, *, every: Every = False, as_json: Json = False
 ) -> None:
     """List dead letters: those that are held, or with --all also those that were dealt with."""
+    _known(service, code)
     states = ("held", "redriven", "discarded") if every else ("held",)
     rows = asyncio.run(_read(Chosen(None, service, code, _instant(since), states)))
     if as_json:
@@ -223,6 +233,7 @@ def _meant(ids: list[int] | None, service: str | None, code: str | None, since: 
     """Raises UsageError unless something says which."""
     if not (ids or service or code or since or every):
         raise UsageError("say which: numbers of `gongji dead list`, --service, --reason-code, --since, or --all")
+    _known(service, code)
     return Chosen(ids or None, service, code, _instant(since))
 
 

@@ -356,6 +356,20 @@ async def test_each_refusal_says_what_is_wrong(counter: World) -> None:
                 assert said["request_id"] == answer.headers["X-Request-Id"]
 
 
+def test_a_key_for_an_institution_that_is_not_registered_comes_with_a_warning(counter: World) -> None:
+    """Keys are handed over before the institution's line may have come; a slip of the pen looks the same."""
+    known = counter.deployment.command("institution", "key", "create", HERE, "--reason", "new", "--json")
+    assert (json.loads(known.stdout)["registered"], "warning" in known.stderr) == (True, False)
+    made = counter.deployment.command("institution", "key", "create", "H999", "--reason", "new", "--json")
+    key = json.loads(made.stdout)
+    assert (made.returncode, key["registered"]) == (0, False)
+    assert "the register does not know H999 yet" in made.stderr
+    assert f"key revoke {key['key_id']}" in made.stderr
+    assert counter.deployment.command("institution", "key", "list", "H999").returncode == 0
+    nobody = counter.deployment.command("institution", "key", "list", "H998")
+    assert (nobody.returncode, "nobody made a key for H998" in nobody.stderr) == (1, True)
+
+
 async def test_a_revoked_key_opens_nothing(counter: World) -> None:
     made = counter.deployment.command("institution", "key", "create", HERE, "--reason", "new", "--json")
     key = json.loads(made.stdout)

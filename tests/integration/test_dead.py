@@ -82,6 +82,8 @@ def test_a_bugs_victims_are_redriven_in_order_and_an_operator_may_put_one_away(r
         ("adjudication", "behind"), ("adjudication", "failed"), ("adjudication", "failed"), ("intake", "unreadable")
     ]  # fmt: skip
     assert {one["reason"] for one in dead(running, "list", "--reason-code", "failed")} == {"failed"}
+    for option in ("--service", "--reason-code"):  # nothing found would look like nothing held
+        assert dead(running, "list", option, "nonesuch", code=2) == []
     assert dead(running, "list", "--since", "2999-01-01") == []
     (unreadable,) = dead(running, "list", "--service", "intake")
     (shown,) = dead(running, "show", str(unreadable["id"]))
