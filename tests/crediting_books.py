@@ -27,14 +27,15 @@ def piece(
     kind: Literal["monthly", "true_up"] = "monthly",
     source: Source = "contributions",
     interest_ppm: int = 0,
+    back: bool = False,
 ) -> Piece:
-    """A piece: (member, fen due) or (member, fen due, month)."""
+    """A piece: (member, fen due) or (member, fen due, month). ``back``: of members who are insured anew."""
     return Piece(
         run=run,
         kind=kind,
         region=HOME,
         rules=(Rule("130900:4", source),),
-        entries=tuple(Entry(one[0], one[2] if len(one) > 2 else MONTH, one[1], None, 0) for one in entries),
+        entries=tuple(Entry(one[0], one[2] if len(one) > 2 else MONTH, one[1], None, 0, back) for one in entries),
         interest_ppm=interest_ppm,
     )
 

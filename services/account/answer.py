@@ -6,6 +6,7 @@ from datetime import datetime
 
 import msgspec
 
+from services.account.leaving import Left
 from services.account.ledger import Journal
 from services.account.sums import NOTHING, Sums
 from services.account.worklist import Todo
@@ -55,7 +56,7 @@ class Facts:
     answers: dict[Key, Answer]
     balances: dict[str, int]
     journal_ids: Iterator[int]
-    closed: set[str] = field(default_factory=set)  # of the accounts it may move, where it takes something back
+    left: dict[str, Left] = field(default_factory=dict)  # of the accounts it may move, those that were closed once
     stamped: str | None = field(init=False)  # ``now`` as outcomes show it: written once a batch
 
     def __post_init__(self) -> None:

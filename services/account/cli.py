@@ -1,16 +1,16 @@
-"""``gongji account credit | trueup | close | settle | show | worklist``: personal accounts, from the command line."""
+"""``gongji account credit | trueup | close | open | settle | show | worklist``: personal accounts, from the command line."""
 
 import json
 from datetime import date, datetime
 from typing import Annotated, Any, get_args
 
 import typer
-from rich.console import Console
 
 from services.account import cli_runs, cli_shown
 from services.account.closings import Wanted
 from services.account.commands import MONTHLY, TRUE_UP
 from services.account.entitlement import Month
+from services.account.openings import Wanted as OpeningWanted
 from shared.calendar import SHANGHAI, read_date
 from shared.errors import Stop, UsageError
 from shared.policy.leaving import Case, Disposal
@@ -89,6 +89,25 @@ def close(
         typer.echo(f"the account {what} closed: {done['amount']} {done['to']} ({done['article']})")
 
 
+@app.command(name="open")
+def open_(
+    member: MemberId,
+    reason: Why = "",
+    *,
+    bring: Annotated[bool, typer.Option("--bring", help="With the balance that went along when the account was closed.")] = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Open an account again, of who left and is insured anew: in another region, or after a gap. A month's credit does it too."""
+    why = reason if dry_run else stated(reason)
+    done = cli_shown.opening(Settings.load(), OpeningWanted(member, _today(), bring), why, dry_run=dry_run)
+    if as_json:
+        _print(done)
+    else:
+        what = "would be" if dry_run else "is"
+        typer.echo(f"the account {what} open in {done['region']}, with {done['brought']} brought along")
+
+
 @app.command()
 def show(
     member: MemberId,
@@ -98,11 +117,8 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show an account: opening balance, every entry with its reason and month, closing balance."""
-    account = cli_shown.statement(Settings.load(), member, _day(first, "--from"), _day(last, "--to"))
-    if as_json:
-        _print(cli_shown.as_json(member, account))
-    else:
-        cli_shown.table(Console(), member, account)
+    wanted = cli_shown.Shown(member, _day(first, "--from"), _day(last, "--to"))
+    cli_shown.statement(Settings.load(), wanted, as_json=as_json)
 
 
 @app.command()

@@ -71,7 +71,8 @@ async def carry_out(writer: Database, leaver: Leaver, reason: str) -> Closing:
     member_id = leaver.asked.member_id
     async with writer.transaction() as tx:
         had = (await store.balances(tx, {member_id}, ()))[member_id]
-        if await store.closed(tx, {member_id}):
+        left = (await store.left(tx, {member_id})).get(member_id)
+        if left is not None and left.closed:
             raise Stop("the account is closed already")
         closing = close(leaver.asked, leaver.choice, had, next(await store.journal_ids(tx, 1)))
         await store.record_closing(tx, closing)

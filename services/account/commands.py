@@ -20,13 +20,17 @@ TRUE_UP: Final = "true_up"
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
-    """What a member is due for a month (fen), from which base, by which of the piece's ``rules``."""
+    """What a member is due for a month (fen), from which base, by which of the piece's ``rules``.
+
+    ``back``: he is insured anew since his account was closed, so that the month is credited to one opened anew.
+    """
 
     member_id: str
     month: str
     due: int
     basis: int | None
     rule: int
+    back: bool = False
 
 
 class Rule(msgspec.Struct, frozen=True, array_like=True):

@@ -3,7 +3,8 @@
 A monthly run books whole months that have nothing yet; a true-up books differences between what a month comes to now and what
 was booked for it. A true-up that takes back never makes a balance negative: what is not on the account any more is booked as
 recoverable, and put on the work list. Of an account that is closed by now nothing new is credited; what its months were
-credited otherwise than they come to now is owed to its member or his heirs, or by them, and is put there too.
+credited otherwise than they come to now is owed to its member or his heirs, or by them, and is put there too. Who is insured
+anew has an account again, opened by the first month that is credited to it.
 """
 
 from collections.abc import Iterator
@@ -11,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from services.account import journals
-from services.account.commands import MONTHLY, Entry, Piece, Rule
+from services.account.commands import MONTHLY, Entry, Piece
+from services.account.leaving import Left, Opening
 from services.account.ledger import Journal, Posting
 from services.account.worklist import Todo
 from shared.identity import part_of
@@ -22,11 +24,12 @@ _MONTHS = 12
 
 
 class Booked(NamedTuple):
-    """What a month has in the books: fen in all, by which run last, and who paid it."""
+    """What a month has in the books: fen in all, by which run last, who paid it, and since which journal."""
 
     amount: int
     run: int
     source: str
+    first: int  # the journal that booked it first
 
 
 class Credit(NamedTuple):
@@ -55,6 +58,7 @@ class Sheet(NamedTuple):
     journal: Journal
     credits: tuple[Credit, ...]
     todo: tuple[Todo, ...]
+    opened: tuple[Opening, ...] = ()  # accounts opened anew by it
 
 
 @dataclass(slots=True)
@@ -63,7 +67,7 @@ class CreditingFacts:
 
     booked: dict[CreditedKey, Booked]
     balances: dict[str, int]
-    closed: set[str]
+    left: dict[str, Left]
     journal_ids: Iterator[int]
 
 
@@ -72,6 +76,7 @@ class _Draft:
     postings: list[Posting] = field(default_factory=list)
     credits: list[Credit] = field(default_factory=list)
     todo: list[Todo] = field(default_factory=list)
+    opened: list[Opening] = field(default_factory=list)
 
 
 def keys_of(piece: Piece) -> Iterator[CreditedKey]:
@@ -82,14 +87,15 @@ def keys_of(piece: Piece) -> Iterator[CreditedKey]:
 def book(piece: Piece, facts: CreditingFacts) -> Sheet | None:
     """Decides a piece. None: all of it is booked already, or there is nothing to book."""
     draft = _Draft()
+    number = next(facts.journal_ids)
     for entry in piece.entries:
-        decide = _correct if entry.member_id in facts.closed else _credit
-        decide(piece, entry, piece.rules[entry.rule], facts, draft)
+        decide = _correct if _had_by_closed(piece, entry, facts) else _credit
+        decide(piece, entry, number, facts, draft)
     if not draft.credits:
         return None
     first = draft.credits[0]
     journal = Journal(
-        journal_id=next(facts.journal_ids),
+        journal_id=number,
         issuer=piece.region,
         number=f"{piece.run}/{first.month}/{first.member_id}",  # nobody else's: a run credits a member's month once
         kind="crediting",
@@ -97,7 +103,16 @@ def book(piece: Piece, facts: CreditingFacts) -> Sheet | None:
         part=first.part,
         postings=tuple(draft.postings),
     )
-    return Sheet(piece, journal, tuple(draft.credits), tuple(draft.todo))
+    return Sheet(piece, journal, tuple(draft.credits), tuple(draft.todo), tuple(draft.opened))
+
+
+def _had_by_closed(piece: Piece, entry: Entry, facts: CreditingFacts) -> bool:
+    """Whether a month is one of the account that was closed: from before its member came back, or credited before."""
+    left = facts.left.get(entry.member_id)
+    if left is None:
+        return False
+    before = facts.booked.get((entry.member_id, piece.region, entry.month))
+    return not entry.back or (before is not None and before.first < left.number)
 
 
 def interest_of(balance: int, ppm: int) -> int:
@@ -105,7 +120,8 @@ def interest_of(balance: int, ppm: int) -> int:
     return half_up(balance * ppm, _MONTHS * PPM) if ppm and balance else 0
 
 
-def _credit(piece: Piece, entry: Entry, rule: Rule, facts: CreditingFacts, draft: _Draft) -> None:
+def _credit(piece: Piece, entry: Entry, number: int, facts: CreditingFacts, draft: _Draft) -> None:
+    rule = piece.rules[entry.rule]
     key = (entry.member_id, piece.region, entry.month)
     before = facts.booked.get(key)
     if before is not None and (piece.kind == MONTHLY or before.run >= piece.run):
@@ -116,6 +132,7 @@ def _credit(piece: Piece, entry: Entry, rule: Rule, facts: CreditingFacts, draft
     interest = interest_of(balance, piece.interest_ppm)
     if not difference and not interest:
         return
+    _open(piece.region, entry.member_id, facts, draft)
     line = len(draft.postings) + 1
     give, take = max(difference, 0), max(-difference, 0)
     from_: str = rule.source
@@ -134,11 +151,20 @@ def _credit(piece: Piece, entry: Entry, rule: Rule, facts: CreditingFacts, draft
         )
     )
     facts.balances[entry.member_id] = balance + difference + recoverable + interest
-    facts.booked[key] = Booked(entry.due, piece.run, rule.source)
+    facts.booked[key] = Booked(entry.due, piece.run, rule.source, before.first if before else number)
 
 
-def _correct(piece: Piece, entry: Entry, rule: Rule, facts: CreditingFacts, draft: _Draft) -> None:
+def _open(region: str, member_id: str, facts: CreditingFacts, draft: _Draft) -> None:
+    """A closed account whose member is insured anew: he has one again."""
+    left = facts.left.get(member_id)
+    if left is not None and left.closed:
+        facts.left[member_id] = left._replace(closed=False)
+        draft.opened.append(Opening(member_id, part_of(member_id), region))
+
+
+def _correct(piece: Piece, entry: Entry, number: int, facts: CreditingFacts, draft: _Draft) -> None:
     """A month that was credited before the account was closed: a true-up's difference, outside the account."""
+    rule = piece.rules[entry.rule]
     key = (entry.member_id, piece.region, entry.month)
     before = facts.booked.get(key)
     if piece.kind == MONTHLY or before is None or before.run >= piece.run or entry.due == before.amount:
@@ -154,7 +180,7 @@ def _correct(piece: Piece, entry: Entry, rule: Rule, facts: CreditingFacts, draf
     _take_back(piece.region, entry.member_id, before.source, 0, recoverable, draft)
     kept = (entry.member_id, entry.month, part_of(entry.member_id), late - recoverable, recoverable, 0)
     draft.credits.append(Credit(*kept, entry.basis, rule.source, rule.article, line, late))
-    facts.booked[key] = Booked(entry.due, piece.run, rule.source)
+    facts.booked[key] = Booked(entry.due, piece.run, rule.source, before.first if before else number)
 
 
 def _take_back(region: str, member_id: str, source: str, taken: int, recoverable: int, draft: _Draft) -> None:  # noqa: PLR0917

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from services.account.crediting import Booked, CreditedKey, Sheet
-from services.account.leaving import Closing
+from services.account.leaving import Closing, Left
 from services.account.memory import MemoryStore
 from shared.errors import Stop
 from shared.runtime.step import Tx
@@ -23,22 +23,25 @@ class MemoryCreditingStore(MemoryStore):
 
     async def record_sheets(self, _tx: Tx, sheets: Sequence[Sheet]) -> None:
         """Keeps credits, journals and the work list, and moves the balances. Raises ValueError as Postgres would."""
-        for piece, journal, credited, todo in sheets:
+        for piece, journal, credited, todo, opened in sheets:
             self._book(journal)
+            for account in opened:
+                self.leavers[account.member_id] = self.leavers[account.member_id]._replace(closed=False)
             self.worklist += todo
             for one in credited:
                 key = (one.member_id, piece.region, one.month)
-                before = self._booked.get(key, Booked(0, 0, one.source))
+                before = self._booked.get(key, Booked(0, 0, one.source, journal.journal_id))
                 if before.run == piece.run:
                     raise ValueError("this run has credited this month")
-                self._booked[key] = Booked(before.amount + one.amount, piece.run, one.source)
+                self._booked[key] = Booked(before.amount + one.amount, piece.run, one.source, before.first)
                 self._move([(one.member_id, one.amount + one.recoverable + one.interest - one.late)])
 
     async def record_closing(self, _tx: Tx, closing: Closing) -> None:
         """Empties and closes an account. Raises Stop if it is closed already."""
-        if closing.member_id in self.shut or closing.member_id not in self.accounts:
+        before = self.leavers.get(closing.member_id)
+        if closing.member_id not in self.accounts or (before is not None and before.closed):
             raise Stop("the account is closed already, or was not opened and locked")
         self._book(closing.journal)
-        self.shut.add(closing.member_id)
+        self.leavers[closing.member_id] = Left(True, closing.number, closing.choice.article)
         self.closings[closing.member_id] = closing
         self._move([(closing.member_id, -closing.amount)])

@@ -36,7 +36,7 @@ class CreditingStep:
         return CreditingFacts(
             booked=await self._store.booked(tx, {key for piece in events for key in keys_of(piece)}),
             balances=balances,
-            closed=await self._store.closed(tx, members),
+            left=await self._store.left(tx, members),
             journal_ids=await self._store.journal_ids(tx, len(events)),
         )
 

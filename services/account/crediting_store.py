@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from services.account.crediting import Booked, CreditedKey, Sheet
-from services.account.leaving import Closing
+from services.account.leaving import Closing, Opening
 from services.account.store import PostgresStore, Store, copy_rows, move, write_journals, write_todo
 from shared.errors import Stop
 from shared.identity import part_of
@@ -30,10 +30,10 @@ class CreditingStore(Store, Protocol):
 # ``offset 0`` keeps each look-up to the key, also on a table that has no statistics yet (as in the register's store).
 _BOOKED = """
     select k.member_id, k.region, k.month, sum(c.amount)::bigint, max(c.run_id),
-        (array_agg(c.source order by c.run_id desc))[1]
+        (array_agg(c.source order by c.run_id desc))[1], min(c.journal_id)
     from unnest($1::text[], $2::text[], $3::text[]) as k (member_id, region, month)
     cross join lateral (
-        select amount, run_id, source from account.crediting as r
+        select amount, run_id, source, journal_id from account.crediting as r
         where r.member_id = k.member_id and r.region = k.region and r.month = k.month offset 0
     ) as c
     group by 1, 2, 3
@@ -44,8 +44,12 @@ _CREDIT = (
 )
 _CLOSE = "update account.balance set balance = 0, version = version + 1, closed = true where member_id = $1 and not closed"
 _CLOSED = """
-    insert into account.closing (member_id, part, region, leaving, disposal, article, amount, closed_on, journal_id)
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+    insert into account.closing (member_id, part, region, leaving, disposal, article, amount, closed_on, journal_id, number)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+"""
+_OPEN = """
+    update account.balance b set closed = false, version = version + 1 from unnest($1::text[]) as m (member_id)
+    where b.member_id = m.member_id and b.closed
 """
 
 
@@ -63,7 +67,8 @@ class PostgresCreditingStore(PostgresStore):
         """Writes credits, journals, postings and the work list, and moves the balances."""
         rows, todo = [], []
         moved: dict[str, int] = {}
-        for piece, journal, booked, items in sheets:
+        await open_anew(tx, [(sheet.journal.journal_id, account) for sheet in sheets for account in sheet.opened])
+        for piece, journal, booked, items, _ in sheets:
             number = journal.journal_id
             for c in booked:
                 fixed = (c.member_id, piece.region, c.month, piece.run, c.part, c.amount, c.recoverable, c.interest)
@@ -77,9 +82,20 @@ class PostgresCreditingStore(PostgresStore):
 
     async def record_closing(self, tx: Tx, closing: Closing) -> None:
         """Empties and closes an account that is locked. Raises Stop if it is closed already."""
-        member_id, part, region, case, (disposal, article), amount, day, journal = closing
+        member_id, part, region, case, (disposal, article), amount, day, journal, closed_at = closing
         if await tx.execute(_CLOSE, member_id) != "UPDATE 1":
             raise Stop("the account is closed already, or was not opened and locked")
         await write_journals(tx, [journal])
         number = journal.journal_id if journal else None
-        await tx.execute(_CLOSED, member_id, part, region, case, disposal, article, amount, day, number)
+        await tx.execute(_CLOSED, member_id, part, region, case, disposal, article, amount, day, number, closed_at)
+
+
+async def open_anew(tx: Tx, opened: Sequence[tuple[int, Opening]]) -> None:
+    """Opens accounts that are closed and locked, each by the ledger's number. Raises Stop for one that is open."""
+    if not opened:
+        return
+    columns = ("member_id", "part", "region", "number", "amount")
+    rows = [(member_id, part, region, number, amount) for number, (member_id, part, region, amount) in opened]
+    await copy_rows(tx, "opening", columns, rows)
+    if await tx.execute(_OPEN, [row[0] for row in rows]) != f"UPDATE {len(rows)}":
+        raise Stop("an account that was to be opened anew is open, or was not locked")

@@ -115,7 +115,7 @@ class Scale:
 
         Raises Stop for a figure that is not supplied.
         """
-        span = self._state(history)
+        span = self.state(history)
         if span is None or span.region != self.region:
             return NOT_IN_REGION
         way = self._ways[span.status, span.employment, span.sector]
@@ -135,7 +135,7 @@ class Scale:
             return NOT_IN_BENEFIT_PERIOD
         return None if self._paid(span, history) else NOT_PAID
 
-    def _state(self, history: Sequence[Span]) -> Span | None:
+    def state(self, history: Sequence[Span]) -> Span | None:
         """The line that counts: that of the first day, or the first one of the month for who joins in it."""
         first, last = self.month.first, self.month.last
         found: Span | None = None

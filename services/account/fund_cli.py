@@ -91,9 +91,10 @@ def release(
     """Release what was kept of a year, by the assessment's result; the rest stays with the fund."""
     results, everybody = _results(result)
     asked = (region, year, _why(reason, dry_run=dry_run))
-    made: list[Released] = _commanded(
-        Settings.load(), lambda tx: payment_run.release(tx, asked, results, everybody), dry_run=dry_run
-    )
+    settings, policies = _loaded()
+    if not policies.serves(region):
+        raise Stop(f"there is no policy pack for region {region}; there are {', '.join(policies.regions)}")
+    made: list[Released] = _commanded(settings, lambda tx: payment_run.release(tx, asked, results, everybody), dry_run=dry_run)
     if as_json:
         for one in made:
             amounts = {name: yuan(getattr(one, name)) for name in ("retained", "released", "forfeited")}
@@ -176,7 +177,8 @@ def show(region: Region, first: From = None, last: To = None, *, as_json: Json =
     settings, policies = _loaded()
     found = _asked(settings, lambda tx: overview(tx, region, day(first, "--from"), day(last, "--to")))
     if not found and not policies.serves(region):
-        raise Stop(f"nothing was ever booked of region {region}, and there is no policy pack for it")
+        known = ", ".join(policies.regions)
+        raise Stop(f"nothing was ever booked of region {region}, and there is no policy pack for it; there are {known}")
     if as_json:
         for one in found:
             amounts = {name: yuan(getattr(one, name)) for name in ("opening", "debits", "credits", "closing")}

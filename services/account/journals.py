@@ -153,6 +153,12 @@ ENTRIES = (
         "an account is closed: its balance goes along, is paid out, or inherited",
     ),
     EntryRow(
+        "opening",
+        ("transferred:<region> -> personal:<member>",),
+        "重新开户：随同转移的余额转入",
+        "who is insured anew in another region of these books: the balance that went along arrives",
+    ),
+    EntryRow(
         "reversal, the account being closed",
         ("payable:<institution> -> closed_accounts:<region>",),
         "销户后的撤销：列待处理款项",
@@ -284,3 +290,8 @@ def closed_accounts(region: str) -> str:
 def closing(member_id: str, region: str, disposal: str, balance: int) -> tuple[Posting, ...]:
     """The posting that empties an account: ``disposal`` is transferred, paid_out or heirs."""
     return (Posting(personal(member_id), f"{disposal}:{region}", balance),)
+
+
+def bringing(member_id: str, left: str, balance: int) -> tuple[Posting, ...]:
+    """The posting by which a balance that went along from one region of these books arrives in another."""
+    return (Posting(f"transferred:{left}", personal(member_id), balance),)

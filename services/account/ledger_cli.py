@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -13,11 +13,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from services.account import seal_check, seal_proof, sealer
+from services.account import printed, seal_check, seal_proof, sealer
 from services.account.journals import CHART, ENTRIES
 from services.account.seal import Posted
 from services.account.seal_store import Tx
-from services.account.statement import REASONS, Entry, Statement, ever_booked, statement
+from services.account.statement import REASONS, Entry, Opened, chart_row, entries, ever_booked, opened
 from shared.calendar import read_date
 from shared.errors import Retry, ServerMissing, Stop, UsageError
 from shared.money import yuan
@@ -45,10 +45,10 @@ def chart(*, as_json: Json = False) -> None:
     accounts_table = Table("account 科目", "grows on 余额方向", "", title="Chart of accounts 会计科目", title_justify="left")
     for row in CHART:
         accounts_table.add_row(row.pattern, {"debit": "debit 借", "credit": "credit 贷"}[row.side], f"{row.zh}\n{row.en}")
-    entries = Table("what happens 业务", "debit -> credit 借 -> 贷", "", title="Journals 分录", title_justify="left")
+    booked = Table("what happens 业务", "debit -> credit 借 -> 贷", "", title="Journals 分录", title_justify="left")
     for entry in ENTRIES:
-        entries.add_row(entry.happening, "\n".join(entry.transfers), f"{entry.zh}\n{entry.en}")
-    wide().print(accounts_table, entries)
+        booked.add_row(entry.happening, "\n".join(entry.transfers), f"{entry.zh}\n{entry.en}")
+    wide().print(accounts_table, booked)
 
 
 @app.command("seal")
@@ -181,40 +181,38 @@ def show_statement(
     as_json: Json = False,
 ) -> None:
     """Show an account: opening balance, each entry with its reason, closing balance."""
-    made = _asked(Settings.load(), lambda tx: _known(tx, account, day(first, "--from"), day(last, "--to")))
+    span = (day(first, "--from"), day(last, "--to"))
+    _asked(Settings.load(), lambda tx: _print_statement(tx, account, *span, as_json=as_json))
+
+
+async def _print_statement(tx: Tx, account: str, first: date | None, last: date | None, *, as_json: bool) -> None:
+    if chart_row(account) and not await ever_booked(tx, account):
+        raise Stop(f"nothing was ever booked to {account}: nobody knows it")
+    begun = await opened(tx, account, first, last)
     if as_json:
-        typer.echo(json.dumps(_as_json(made), ensure_ascii=False))
-        return
-    table = Table(title=f"{made.account} {made.row.zh} {made.row.en}", title_justify="left")
+        head: dict[str, Any] = {"account": begun.account, "zh": begun.row.zh, "en": begun.row.en, "grows": begun.row.side}
+        head |= {"from": begun.first and begun.first.isoformat(), "to": begun.last and begun.last.isoformat()}
+        await printed.as_json(head, begun.opening, ((one.balance, _entry(one)) async for one in entries(tx, begun)))
+        printed.close_json({})
+    else:
+        await printed.as_table(wide(), lambda: _table(begun), _rows(tx, begun))
+
+
+def _table(begun: Opened) -> Table:
+    table = Table(title=f"{begun.account} {begun.row.zh} {begun.row.en}", title_justify="left")
     for heading in ("day 日期", "journal 凭证", "reason 事由", "other side 对方科目", "amount 发生额", "balance 余额"):
         table.add_column(heading, justify="right" if "额" in heading else "left")
-    table.add_row(str(made.first or ""), "", "opening balance 期初余额", "", "", yuan(made.opening))
-    for one in made.entries:
+    return table
+
+
+async def _rows(tx: Tx, begun: Opened) -> AsyncIterator[Sequence[str]]:
+    balance = begun.opening
+    yield (str(begun.first or ""), "", "opening balance 期初余额", "", "", yuan(balance))
+    async for one in entries(tx, begun):
+        balance = one.balance
         reason = f"{' '.join(REASONS.get(one.kind, (one.kind,)))}\n{one.issuer}/{one.number}"
-        table.add_row(str(one.day), str(one.journal_id), reason, one.other, yuan(one.amount), yuan(one.balance))
-    table.add_row(str(made.last or ""), "", "closing balance 期末余额", "", "", yuan(made.closing))
-    wide().print(table)
-
-
-async def _known(tx: Tx, account: str, first: date | None, last: date | None) -> Statement:
-    made = await statement(tx, account, first, last)
-    if not made.entries and not made.opening and not await ever_booked(tx, account):
-        raise Stop(f"nothing was ever booked to {account}: nobody knows it")
-    return made
-
-
-def _as_json(made: Statement) -> dict[str, object]:
-    return {
-        "account": made.account,
-        "zh": made.row.zh,
-        "en": made.row.en,
-        "grows": made.row.side,
-        "from": made.first and made.first.isoformat(),
-        "to": made.last and made.last.isoformat(),
-        "opening": yuan(made.opening),
-        "entries": [_entry(one) for one in made.entries],
-        "closing": yuan(made.closing),
-    }
+        yield (str(one.day), str(one.journal_id), reason, one.other, yuan(one.amount), yuan(balance))
+    yield (str(begun.last or ""), "", "closing balance 期末余额", "", "", yuan(balance))
 
 
 def _entry(one: Entry) -> dict[str, object]:

@@ -5,6 +5,7 @@ from itertools import count, islice
 
 from services.account.answer import Answer, Key, Settlement
 from services.account.credits import Credited, CreditKey
+from services.account.leaving import Left
 from services.account.ledger import Journal
 from services.account.worklist import Todo
 from shared.register import AccountCredit
@@ -21,7 +22,7 @@ class MemoryStore:
     def __init__(self, answers: Kept[Key, Answer] | None = None, *, keeps_journals: bool = True) -> None:
         self.accounts: dict[str, int] = {}  # fen by member
         self.journals: dict[tuple[str, str, str, int], Journal] = {}  # by natural key
-        self.shut: set[str] = set()  # members whose accounts are closed
+        self.leavers: dict[str, Left] = {}  # members whose accounts are closed, or were
         self.worklist: list[Todo] = []
         self._answers: Kept[Key, Answer] = {} if answers is None else answers
         self._keeps_journals = keeps_journals
@@ -39,9 +40,9 @@ class MemoryStore:
             self.accounts.setdefault(member_id, 0)
         return {member: self.accounts[member] for member in (*moving, *shown) if member in self.accounts}
 
-    async def closed(self, _tx: Tx, members: Collection[str]) -> set[str]:
-        """Which of these members' accounts are closed."""
-        return self.shut & set(members)
+    async def left(self, _tx: Tx, members: Collection[str]) -> dict[str, Left]:
+        """Which of these members' accounts are closed, or were."""
+        return {member_id: self.leavers[member_id] for member_id in members if member_id in self.leavers}
 
     async def journal_ids(self, _tx: Tx, count: int) -> Iterator[int]:
         """So many new journal numbers."""

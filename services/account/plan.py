@@ -1,9 +1,10 @@
 """Who is to be credited with what: the register read from end to end, in the order of members, a few thousand rows at a time."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from services.account.entitlement import Due, Scale, Span
+from services.account.leaving import Gone, is_back
 from shared.errors import Stop
 from shared.runtime.database import BY_KEYS
 
@@ -13,9 +14,12 @@ _PREFETCH: Final = 5000
 # index gives the order, so nothing is sorted, and memory stays the same however many there are.
 _HISTORIES: Final = """
 select m.member_id, m.region, m.status, m.employment, m.sector, m.valid_from, m.covered_to, m.paid_through,
-    m.contribution_base, booked.amount, coalesce(a.closed, false)
+    m.contribution_base, booked.amount, gone.region, gone.closed_on, gone.leaving
 from eligibility.member as m
-left join account.balance as a on a.member_id = m.member_id
+left join lateral (
+    select k.region, k.closed_on, k.leaving from account.closing as k where k.member_id = m.member_id
+    order by k.number desc limit 1
+) as gone on true
 cross join lateral (
     select sum(c.amount)::bigint as amount from account.crediting as c
     where c.member_id = m.member_id and c.region = $1 and c.month = $2
@@ -43,6 +47,7 @@ class Planned(NamedTuple):
     member_id: str
     due: Due | str
     booked: int | None
+    back: bool = False  # he left, and is insured anew
 
     @property
     def amount(self) -> int:
@@ -74,13 +79,22 @@ async def plan(connection: Any, scale: Scale, *, only_new: bool) -> AsyncIterato
     """Every member of a region and month; ``only_new``: without those who have something booked for it. In a transaction."""
     await connection.execute(_BY_KEYS)
     rows = connection.cursor(_HISTORIES, scale.region, scale.month.text, only_new, prefetch=_PREFETCH)
-    member_id, booked, closed = "", None, False
+    member_id, booked, gone = "", None, None
     history: list[Span] = []
     async for row in rows:
         if row[0] != member_id:
             if history:
-                yield Planned(member_id, CLOSED if closed and booked is None else scale.due(history), booked)
-            member_id, history, booked, closed = row[0], [], row[9], row[10]
+                yield _planned(scale, member_id, history, booked, gone)
+            member_id, history, booked = row[0], [], row[9]
+            gone = None if row[10] is None else Gone(*row[10:])
         history.append(Span(*row[1:9]))
     if history:
-        yield Planned(member_id, CLOSED if closed and booked is None else scale.due(history), booked)
+        yield _planned(scale, member_id, history, booked, gone)
+
+
+def _planned(scale: Scale, member_id: str, history: Sequence[Span], booked: int | None, gone: Gone | None) -> Planned:
+    if gone is None:
+        return Planned(member_id, scale.due(history), booked)
+    now = scale.state(history)
+    back = now is not None and is_back(history, now, gone)
+    return Planned(member_id, CLOSED if booked is None and not back else scale.due(history), booked, back)

@@ -12,9 +12,10 @@ from services.account.answer import Answer, Facts, Settlement, keys_before
 from services.account.booking import Booking, stated
 from services.account.journals import Place
 from services.account.late import redirected
+from services.account.leaving import holders
 from services.account.ledger import Journal
 from services.account.sums import Change
-from services.account.worklist import NO_TODO, Todo
+from services.account.worklist import NO_TODO
 from shared.events import Decision, Event
 from shared.identity import part_of
 
@@ -37,20 +38,23 @@ def _settlement(event: Event, facts: Facts, decision: Decision, before: Sequence
     first = before[0]
     payer = next((one.family_payer for one in before if one.family_payer), "")
     place = Place(first.insured_region, first.care_region, event.institution_id)
-    journal, todo = _journal(event, facts, place, before, change, payer)
+    closed = holders(facts.left, first_journal(before))
+    journal, todo = _journal(event, facts, place, before, change, payer), NO_TODO
+    if journal is not None:
+        journal, todo = redirected(journal, closed, place.insured)
     given = ((event.member_id, -change.account), (payer, -change.family_account))
-    moves = tuple((member_id, amount) for member_id, amount in given if amount and member_id not in facts.closed)
+    moves = tuple((member_id, amount) for member_id, amount in given if amount and member_id not in closed)
     booking = Booking(change, payer, place, decision.reasons, payee=journals.MEMBER)
     return stated(event, facts, decision, booking, journal, moves, todo)
 
 
 def _journal(  # noqa: PLR0917 - one journal's parts
     event: Event, facts: Facts, place: Place, before: Sequence[Answer], change: Change, payer: str
-) -> tuple[Journal | None, tuple[Todo, ...]]:
+) -> Journal | None:
     postings = journals.revision(place.insured, change, event.member_id, payer)
     if not postings:
-        return None, NO_TODO
-    journal = Journal(
+        return None
+    return Journal(
         journal_id=next(facts.journal_ids),
         issuer=event.institution_id,
         number=event.claim_no,
@@ -60,7 +64,11 @@ def _journal(  # noqa: PLR0917 - one journal's parts
         postings=postings,
         corrects=last_journal(before),
     )
-    return redirected(journal, facts.closed, place.insured)
+
+
+def first_journal(answers: Sequence[Answer]) -> int | None:
+    """The first journal of a claim: of the accounts that it was booked to."""
+    return next((one.journal_id for one in answers if one.journal_id is not None), None)
 
 
 def last_journal(answers: Sequence[Answer]) -> int | None:

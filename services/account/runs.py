@@ -192,7 +192,7 @@ def _piece(asked: Asked, run: int, scale: Scale, group: Sequence[Planned]) -> Pi
         rule = Rule(due_now.article, due_now.source) if isinstance(due_now, Due) else Rule(scale.article, "contributions")
         basis = due_now.basis if isinstance(due_now, Due) else None
         number = rules.setdefault(rule, len(rules))
-        entries.append(Entry(planned.member_id, scale.month.text, planned.amount, basis, number))
+        entries.append(Entry(planned.member_id, scale.month.text, planned.amount, basis, number, planned.back))
     interest = scale.interest_ppm if asked.kind == MONTHLY else 0
     kind: Any = MONTHLY if asked.kind == MONTHLY else TRUE_UP
     return Piece(run=run, kind=kind, region=asked.region, rules=tuple(rules), entries=tuple(entries), interest_ppm=interest)

@@ -10,9 +10,10 @@ from services.account.answer import Answer, Facts, Settlement, key_asked, key_of
 from services.account.booking import Booking, stated
 from services.account.journals import Place
 from services.account.late import redirected
+from services.account.leaving import holders
 from services.account.ledger import Journal, mirrored
 from services.account.outcomes import outcome_bytes
-from services.account.revision import last_journal, revise
+from services.account.revision import first_journal, last_journal, revise
 from services.account.use import Permission
 from services.account.worklist import NO_TODO
 from shared import quote
@@ -20,7 +21,7 @@ from shared.claim import AccountUse, Claim
 from shared.events import REJECTED, Decision, Event, Verdict
 from shared.identity import part_of
 from shared.outcome import decode
-from shared.reasons import Reason
+from shared.reasons import Reason, reason
 
 UseRule = Callable[[AccountUse, Verdict], Permission]
 
@@ -91,7 +92,7 @@ def _settle_use(event: Event, facts: Facts, may_pay: UseRule) -> Settlement:
     if decision.outcome == "rejected":
         return _reject(event, facts, decision)
     permission = may_pay(use, verdict)
-    refusal = permission.refusal
+    refusal = permission.refusal or _closed(event.member_id, facts)
     ruling = Decision(
         outcome="settled" if refusal is None else "rejected",
         reasons=() if refusal is None else (refusal,),
@@ -104,6 +105,14 @@ def _settle_use(event: Event, facts: Facts, may_pay: UseRule) -> Settlement:
     place = Place(verdict.region, verdict.care_region, event.institution_id)
     amounts = sums.of_purchase(use.amount, share)
     return _book(event, facts, ruling, Booking(amounts, "", place, ()))
+
+
+def _closed(member_id: str, facts: Facts) -> Reason | None:
+    left = facts.left.get(member_id)
+    if left is None or not left.closed:
+        return None
+    zh, en = "个人账户已销户", "the account is closed"
+    return reason("account_use_not_allowed", article=left.article, field="member_id", zh=zh, en=en)
 
 
 def _reverse(event: Event, facts: Facts) -> Settlement:
@@ -155,9 +164,10 @@ def _book(event: Event, facts: Facts, decision: Decision, booking: Booking) -> S
     accounts = ((event.member_id, amounts.account), (booking.payer, amounts.family_account))
     moves = tuple((member_id, -amount) for member_id, amount in accounts if amount)
     journal, todo = _journal(event, facts, booking, moves), NO_TODO
-    if reverses and journal is not None and facts.closed:
-        journal, todo = redirected(journal, facts.closed, booking.place.insured)
-        moves = tuple(one for one in moves if one[0] not in facts.closed)
+    if reverses and journal is not None and facts.left:
+        closed = holders(facts.left, first_journal(reverses))
+        journal, todo = redirected(journal, closed, booking.place.insured)
+        moves = tuple(one for one in moves if one[0] not in closed)
     return stated(event, facts, decision, booking, journal, moves, todo)
 
 

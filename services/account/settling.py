@@ -36,7 +36,9 @@ _ALL_RUNNING: Final = """
 """
 _ITEMS: Final = """
     select w.journal_id, w.line, w.kind, w.region, w.amount, c.disposal
-    from account.worklist w left join account.closing c using (member_id)
+    from account.worklist w left join lateral (
+        select disposal from account.closing where member_id = w.member_id
+        order by region = w.region desc, number desc limit 1) as c on true
     where w.member_id = $1 and not exists (
         select from account.settling s where (s.item_journal, s.item_line) = (w.journal_id, w.line))
     order by w.journal_id, w.line

@@ -1,7 +1,10 @@
-"""An account's statement: opening balance, every entry with its reason, closing balance; read from the postings alone."""
+"""An account's statement: opening balance, every entry with its reason, closing balance; read from the postings alone.
+
+An account may have millions of postings: they are read as they are shown, so many at a time.
+"""
 
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import date
 from typing import Any, Final, NamedTuple
 
@@ -16,10 +19,13 @@ REASONS: Final = {
     "credit": ("个人账户划入（登记）", "a credit of the register"),
     "crediting": ("个人账户按月计入", "a month's credit, or its true-up"),
     "closing": ("个人账户销户", "an account closed"),
+    "opening": ("重新开户，余额转入", "an account opened anew, with the balance that went along"),
     "settling": ("与参保人结清", "settled with a member"),
     "payment": ("支付医药机构", "an institution paid"),
     "release": ("年度考核金清算", "the year's retention released"),
 }
+
+PAGE: Final = 1000  # entries that are held at a time
 
 _DAY = "((j.booked_at at time zone 'utc') + interval '8 hours')::date"
 # Personal accounts and those of members have indexes of their own (0006_account.sql): ``like`` tells the planner of which.
@@ -49,14 +55,20 @@ class Entry(NamedTuple):
     balance: int
 
 
-class Statement(NamedTuple):
-    """Fen; balances as they grow on the account's side of the chart."""
+class Opened(NamedTuple):
+    """A statement before its first entry. Fen; balances as they grow on the account's side of the chart."""
 
     account: str
     row: ChartRow
     first: date | None
     last: date | None
     opening: int
+
+
+class Statement(NamedTuple):
+    """A whole statement."""
+
+    opened: Opened
     entries: Sequence[Entry]
     closing: int
 
@@ -69,35 +81,55 @@ def chart_row(account: str) -> ChartRow:
     raise Stop(f"{account!r} is no account; `gongji ledger chart` lists how accounts are named")
 
 
-async def statement(tx: Tx, account: str, first: date | None, last: date | None) -> Statement:
-    """The statement over days of booking (Asia/Shanghai), both included.
+async def opened(tx: Tx, account: str, first: date | None, last: date | None) -> Opened:
+    """Begins a statement over days of booking (Asia/Shanghai), both included.
 
     Raises Stop for what is no account. One to which nothing was ever booked has an empty statement.
     """
     row = chart_row(account)
     if first is not None and last is not None and last < first:
         raise Stop(f"the statement would end on {last}, before it begins on {first}")
+    opening = 0
+    if first is not None:
+        question = f"select coalesce(sum({_grows(row)}), 0)::bigint from ({_sides(account)}) as s where day < $2"  # noqa: S608
+        opening = int(await tx.fetchval(question, account, first))
+    return Opened(account, row, first, last, opening)
+
+
+def entries_sql(begun: Opened) -> str:
+    """The question for the entries: of an account ($1), between two days of booking ($2, $3)."""
+    return (
+        "select journal_id, line, day, kind, issuer, number, corrects, other,"  # noqa: S608
+        f" {_grows(begun.row)} as amount from ({_sides(begun.account)}) as s"
+        " where day between $2 and $3 order by journal_id, line"
+    )
+
+
+async def entries(tx: Tx, begun: Opened) -> AsyncIterator[Entry]:
+    """The entries, in the order in which they were booked. In a transaction, which gives one snapshot of them."""
+    span = (begun.first or date.min, begun.last or date.max)
+    balance = begun.opening
+    async for one in tx.cursor(entries_sql(begun), begun.account, *span, prefetch=PAGE):
+        balance += one["amount"]
+        yield Entry(**dict(one), balance=balance)
+
+
+async def statement(tx: Tx, account: str, first: date | None, last: date | None) -> Statement:
+    """A whole statement in memory: for accounts that are known to be short. Raises Stop, as ``opened`` does."""
+    async with tx.transaction():
+        begun = await opened(tx, account, first, last)
+        found = [one async for one in entries(tx, begun)]
+    return Statement(begun, found, found[-1].balance if found else begun.opening)
+
+
+def _sides(account: str) -> str:
     kind = next((prefix for prefix in _INDEXED if account.startswith(prefix)), "")
     likes = {side: f"and p.{side} like '{kind}%'" if kind else "" for side in ("debit", "credit")}
-    sides = _SIDES.format(of_debit=likes["debit"], of_credit=likes["credit"])
-    grows = f"case side when '{row.side}' then amount else -amount end"
-    opening = await tx.fetchval(
-        f"select coalesce(sum({grows}), 0)::bigint from ({sides}) as s where day < $2",  # noqa: S608
-        account,
-        first or date.min,
-    )
-    found = await tx.fetch(
-        f"select journal_id, line, day, kind, issuer, number, corrects, other, {grows} as amount from ({sides}) as s"  # noqa: S608
-        " where day between $2 and $3 order by journal_id, line",
-        account,
-        first or date.min,
-        last or date.max,
-    )
-    entries, balance = [], int(opening)
-    for one in found:
-        balance += one["amount"]
-        entries.append(Entry(**dict(one), balance=balance))
-    return Statement(account, row, first, last, int(opening), entries, balance)
+    return _SIDES.format(of_debit=likes["debit"], of_credit=likes["credit"])
+
+
+def _grows(row: ChartRow) -> str:
+    return f"case side when '{row.side}' then amount else -amount end"
 
 
 async def ever_booked(tx: Tx, account: str) -> bool:

@@ -49,13 +49,13 @@ class AccountStep:
         """Earlier answers, then the accounts: locked where money may move, only read where they are shown."""
         answers = await self._store.answers(tx, keys_wanted(events))
         moving, shown = accounts_wanted(events, answers)
-        takes_back = any(event.kind == "reversal" or event.revision for event in events)
+        asks_who_left = any(event.kind in {"reversal", "account_use"} or event.revision for event in events)
         return Facts(
             now=self._clock() if self._clock else None,
             answers=answers,
             balances=await self._store.balances(tx, moving, shown),
             journal_ids=await self._store.journal_ids(tx, len(events)),
-            closed=await self._store.closed(tx, moving) if takes_back else set(),
+            left=await self._store.left(tx, moving) if asks_who_left else {},
         )
 
     def decide(self, event: Event, facts: Facts) -> Settlement | None:
@@ -100,7 +100,7 @@ class CreditStep:
         booked = await self._store.credits(tx, {(credit.member_id, credit.credit_no) for credit in events})
         members = {credit.member_id for credit in events}
         await self._store.balances(tx, members, ())
-        closed = await self._store.closed(tx, members)
+        closed = {member_id for member_id, left in (await self._store.left(tx, members)).items() if left.closed}
         return crediting.CreditFacts(booked, await self._store.journal_ids(tx, len(events)), closed)
 
     def decide(self, event: AccountCredit, facts: crediting.CreditFacts) -> crediting.Credited | None:

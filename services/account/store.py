@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from services.account.answer import Answer, Key, Settlement
 from services.account.credits import Credited, CreditKey
+from services.account.leaving import Left
 from services.account.ledger import Journal
 from services.account.sums import Change, Sums
 from shared.errors import Stop
@@ -24,8 +25,8 @@ class Store(Protocol):
         """Balances (fen) by member; those of ``moving`` are locked, in order, until the transaction ends."""
         ...
 
-    async def closed(self, tx: Tx, members: Collection[str]) -> set[str]:
-        """Which of these members' accounts are closed; asked after they are locked."""
+    async def left(self, tx: Tx, members: Collection[str]) -> dict[str, Left]:
+        """Which of these members' accounts are closed, or were; asked after they are locked."""
         ...
 
     async def journal_ids(self, tx: Tx, count: int) -> Iterator[int]:
@@ -80,9 +81,10 @@ _BALANCES = """
     select b.member_id, b.balance from unnest($2::text[]) as m
     cross join lateral (select member_id, balance from account.balance where member_id = m offset 0) as b
 """
-_CLOSED = """
-    select b.member_id from unnest($1::text[]) as m
-    cross join lateral (select member_id, closed from account.balance where member_id = m offset 0) as b where b.closed
+_LEFT = """
+    select m, b.closed, k.number, k.article from unnest($1::text[]) as m
+    cross join lateral (select number, article from account.closing where member_id = m order by number desc limit 1) as k
+    cross join lateral (select closed from account.balance where member_id = m offset 0) as b
 """
 _MOVE = """
     update account.balance b set balance = b.balance + m.amount, version = b.version + 1
@@ -109,12 +111,12 @@ class PostgresStore:
         others = [member_id for member_id in shown if member_id not in moving]
         return dict(await tx.fetch(_BALANCES, list(moving), others))
 
-    async def closed(self, tx: Tx, members: Collection[str]) -> set[str]:
-        """Which of these members' accounts are closed."""
+    async def left(self, tx: Tx, members: Collection[str]) -> dict[str, Left]:
+        """Which of these members' accounts are closed, or were."""
         if not members:
-            return set()
-        rows = await tx.fetch(_CLOSED, list(members))
-        return {row[0] for row in rows}
+            return {}
+        rows = await tx.fetch(_LEFT, list(members))
+        return {row[0]: Left(row[1], row[2], row[3]) for row in rows}
 
     async def journal_ids(self, tx: Tx, count: int) -> Iterator[int]:
         """So many new journal numbers from the sequence."""

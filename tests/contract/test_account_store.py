@@ -20,9 +20,8 @@ from shared.reasons import reason
 from shared.runtime.kept import Spill
 
 MIGRATIONS = Path(__file__).parents[2] / "deploy/migrations/sql"
-SQL = "".join(
-    (MIGRATIONS / f"{name}.sql").read_text() for name in ("0001_account", "0002_crediting", "0006_account", "0008_late_credits")
-)
+NAMES = ("0001_account", "0002_crediting", "0006_account", "0008_late_credits", "0009_opening")
+SQL = "".join((MIGRATIONS / f"{name}.sql").read_text() for name in NAMES)
 
 
 @pytest.fixture(params=["memory", "spilled", "simulated", pytest.param("postgres", marks=pytest.mark.servers)])

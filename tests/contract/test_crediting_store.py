@@ -16,7 +16,7 @@ from shared.errors import Stop
 
 SQL = [
     Path(__file__).parents[2] / "deploy/migrations/sql" / name
-    for name in ("0001_account.sql", "0002_crediting.sql", "0006_account.sql", "0008_late_credits.sql")
+    for name in ("0001_account.sql", "0002_crediting.sql", "0006_account.sql", "0008_late_credits.sql", "0009_opening.sql")
 ]
 
 
@@ -42,9 +42,9 @@ async def test_what_months_have_is_remembered_by_member_region_and_month(books: 
     await books.run(piece(5, ("M1", 8_644), kind="true_up", source="pooled"))
     keys = {("M1", HOME, MONTH), ("M1", HOME, "2023-06"), ("M2", HOME, MONTH), ("M2", HOME, "2023-06"), ("M1", "440800", MONTH)}
     assert await books.credit_store.booked(books.tx, keys) == {
-        ("M1", HOME, MONTH): Booked(8_644, 5, "pooled"),
-        ("M1", HOME, "2023-06"): Booked(7_000, 2, "contributions"),
-        ("M2", HOME, MONTH): Booked(100, 1, "contributions"),
+        ("M1", HOME, MONTH): Booked(8_644, 5, "pooled", 1),
+        ("M1", HOME, "2023-06"): Booked(7_000, 2, "contributions", 2),
+        ("M2", HOME, MONTH): Booked(100, 1, "contributions", 1),
     }
     assert await books.credit_store.booked(books.tx, ()) == {}
     assert [await books.balance(member) for member in ("M1", "M2")] == [15_644, 100]
@@ -72,7 +72,8 @@ async def test_an_account_is_closed_once_and_takes_nothing_back(books: CreditBoo
     await books.add(credit("K1", 4_000))
     await books.settle(claim("C1", total=1_000))
     await books.close("M1", "moved_out_of_province", "transferred")
-    assert await books.credit_store.closed(books.tx, {"M1", "M2"}) == {"M1"}
+    left = await books.credit_store.left(books.tx, {"M1", "M2"})
+    assert {member: (one.closed, one.article) for member, one in left.items()} == {"M1": (True, "130900:8")}
     with pytest.raises(Stop):
         await books.close("M1")
     assert await books.run(piece(1, ("M1", 8_000))) == [None]
@@ -97,6 +98,29 @@ async def test_what_a_true_up_still_owes_a_closed_account_goes_to_clearing(books
     assert [await books.balance(member) for member in ("M1", "M2")] == [0, 8_644]
 
 
+async def test_who_is_insured_anew_has_an_account_again_and_the_closed_one_stays_closed(books: CreditBooks) -> None:
+    await books.run(piece(1, ("M1", 8_000)))
+    await books.settle(claim("C1", total=1_000))
+    await books.close("M1", "moved_out_of_province", "transferred")
+    june = piece(2, ("M1", 5_000, "2023-06"), back=True)
+    assert await books.run(june, june) != [None, None]
+    assert await books.run(june, piece(3, ("M1", 8_100), kind="true_up")) != [None, None]  # 1.00 more of the old account's
+    await books.settle(reversal("C1", total=1_000), claim("C2", total=2_000))
+    await books.settle(reversal("C2", total=2_000))
+    assert await books.balance("M1") == 5_000
+    assert (await books.postings())[2:] == [
+        Posting("personal:M1", f"transferred:{HOME}", 7_000),
+        Posting("contributions", "personal:M1", 5_000),
+        Posting("contributions", f"closed_accounts:{HOME}", 100),
+        Posting("payable:I1", f"closed_accounts:{HOME}", 1_000),
+        Posting("personal:M1", "payable:I1", 2_000),
+        Posting("payable:I1", "personal:M1", 2_000),
+    ]
+    again = await books.close("M1", "moved_out_of_province", "paid_out")
+    assert again.amount == 5_000
+    assert (await books.credit_store.left(books.tx, {"M1"}))["M1"].closed
+
+
 _RUN = "insert into account.credit_run (kind, region, first_month, last_month, figures, who, reason) values "
 _MAY = "('monthly', '130900', '2023-05', '2023-05', '{}', 'w', 'r')"
 _ROW = "insert into account.crediting values ('M9', '130900', '2023-05', 1, 1, "
@@ -108,6 +132,7 @@ _ROW = "insert into account.crediting values ('M9', '130900', '2023-05', 1, 1, "
     [
         ("update account.crediting set amount = amount + 1", "append-only"),
         ("delete from account.closing", "append-only"),
+        ("update account.opening set amount = 1", "append-only"),
         ("insert into account.crediting select * from account.crediting", "crediting_key"),
         ("update account.balance set balance = 1 where closed", "balance_closed_is_empty"),
         (f"{_RUN} {_MAY}, {_MAY}", "credit_run_once"),

@@ -1,45 +1,18 @@
 """`gongji account` on real servers with the real services: credits, differences, closing, statements, and what is refused."""
 
 import json
-import os
-import sys
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
-from io import StringIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import psycopg
 import pytest
-from deployment import Deployment, Line, deployment
+from account_command import AVERAGES, BAZHONG, CANGZHOU, KASHGAR, REGISTER, gongji, member, said
+from deployment import Deployment, deployment
 from servers import LocalServers
 
-from services.__main__ import main
 from services.ops.audit import accounts
 from services.ops.audit.check import Query
-
-CANGZHOU, BAZHONG, KASHGAR = "130900", "511900", "653100"
-AVERAGES = {CANGZHOU: {"average_pension_2021.government": "5000.00", "average_pension_2021.enterprise": "3000.00"}}
-
-
-def member(member_id: str, region: str, status: str = "active", **fields: Any) -> Line:
-    return {
-        "type": "member", "member_id": member_id, "region": region, "status": status, "employment": "employee",
-        "sector": "enterprise", "valid_from": "2022-01-01", "contribution_base": "6200.00",
-    } | fields  # fmt: skip
-
-
-REGISTER: list[Line] = [
-    {
-        "type": "institution", "institution_id": "H1", "region": CANGZHOU, "kind": "hospital", "level": "2",
-        "designated_from": "2022-01-01", "pooled_outpatient": True, "networked": True,
-    },
-    member("C1", CANGZHOU), member("C2", CANGZHOU, "retired"), member("C3", CANGZHOU, "retired", sector="government"),
-    member("C4", CANGZHOU, employment="flexible_pooled_only"), member("C5", CANGZHOU, covered_to="2023-03-31"),
-    member("C6", CANGZHOU), member("C7", CANGZHOU), member("K1", KASHGAR, "retired"), member("K2", KASHGAR, "retired"),
-    member("B1", BAZHONG), member("X1", CANGZHOU),
-    member("X1", BAZHONG, valid_from="2022-03-01", employment="flexible_pooled_only"),
-]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -61,31 +34,6 @@ def parameters(tmp_path: Path) -> Any:
         return str(file)
 
     return write
-
-
-class Done(NamedTuple):
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-def gongji(running: Deployment, *arguments: str, parameters: str = "") -> Done:
-    """The command line in this process: it is called sixty times, and takes a second to import."""
-    out, err = StringIO(), StringIO()
-    with pytest.MonkeyPatch.context() as patched, redirect_stdout(out), redirect_stderr(err):
-        for name in [name for name in os.environ if name.startswith("GONGJI_")]:
-            patched.delenv(name)
-        for name, value in (running.environment | ({"GONGJI_PARAMETERS": parameters} if parameters else {})).items():
-            patched.setenv(name, value)
-        patched.setattr(sys, "argv", ["gongji", "account", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-    return Done(int(ended.value.code or 0), out.getvalue(), err.getvalue())
-
-
-def said(done: Done, code: int = 0) -> list[dict[str, Any]]:
-    assert done.returncode == code, done.stderr[-2000:]
-    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def booked(running: Deployment, month: str, region: str = CANGZHOU) -> dict[str, int]:
@@ -290,9 +238,58 @@ def test_a_true_up_after_the_closing_is_owed_outside_the_account(running: Deploy
     assert nothing["accounts"] == 0
 
 
+def test_who_moves_to_another_city_of_these_books_has_an_account_there(running: Deployment, parameters: Any) -> None:
+    """Closed before the register knows where he went to: his new city credits him, and the old account stays closed."""
+    averages = parameters(AVERAGES)
+    credit(running, CANGZHOU, "2023-11", averages)
+    use = {"type": "account_use", "use_no": "U8", "institution_id": "H1", "member_id": "C8", "purpose": "own_share",
+           "amount": "24.00", "used_at": "2023-11-20T09:00:00+08:00"}  # fmt: skip
+    running.send([use])
+    running.drain()
+    asked = ("close", "C8", "--case", "moved_out_of_province", "--on", "2023-12-01", "--reason", "moved", "--json")
+    [closed] = said(gongji(running, *asked))
+    assert (closed["amount"], closed["to"]) == ("100.00", "transferred")
+    again = gongji(running, "open", "C8", "--reason", "x")
+    assert (again.returncode, "does not have him insured anew" in again.stderr) == (1, True), again.stderr
+    running.send([use | {"use_no": "U9", "used_at": "2023-12-02T09:00:00+08:00"}])
+    running.drain()
+    [refused] = running.rows("select outcome, convert_from(value, 'utf8')::jsonb->'reasons'->0 from account.outcome"
+                             " where claim_no = 'U9' and kind = 'account_use'")  # fmt: skip
+    assert (refused[0], refused[1]["code"], refused[1]["article"]) == ("rejected", "account_use_not_allowed", "130900:8")
+
+    running.register([member("C8", BAZHONG, valid_from="2023-12-01")])
+    assert credit(running, CANGZHOU, "2023-12", averages)["left_out"]["account_closed"] == 1  # only C7
+    assert "account_closed" not in credit(running, BAZHONG, "2023-12")["left_out"]
+    assert booked(running, "2023-12", BAZHONG)["C8"] == 12_400
+    [shown] = said(gongji(running, "open", "C8", "--bring", "--dry-run", "--json"))
+    assert (shown["region"], shown["brought"]) == (BAZHONG, "100.00")
+    said(gongji(running, "open", "C8", "--bring", "--reason", "the balance of Cangzhou", "--json"))
+    twice = gongji(running, "open", "C8", "--bring", "--reason", "x")
+    assert (twice.returncode, "no balance to bring" in twice.stderr) == (1, True)
+    late = {"type": "reversal", "claim_no": "U8", "institution_id": "H1", "reversed_at": "2023-12-05T09:00:00+08:00",
+            "reason": "r"}  # fmt: skip
+    running.send([late])
+    running.drain()
+    [account] = said(gongji(running, "show", "C8", "--json"))
+    assert [(e["kind"], e["amount"]) for e in account["entries"]] == [
+        ("monthly", "124.00"), ("account_use", "-24.00"), ("closing", "-100.00"), ("monthly", "124.00"), ("opening", "100.00"),
+    ]  # fmt: skip
+    assert (account["closing"], account["closed"]) == ("224.00", None)
+    assert [(row["kind"], row["region"], row["amount"]) for row in account["worklist"]] == [("late_reversal", CANGZHOU, "24.00")]
+    [settled] = said(gongji(running, "settle", "C8", "--reason", "to his new account", "--json"))
+    assert (settled["region"], settled["amount"]) == (CANGZHOU, "24.00")
+    assert running.rows("select credit from account.posting where debit = 'closed_accounts:130900' and amount = 2400") == [
+        ("transferred:130900",)
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "why"),
     [
+        (("open", "C1", "--reason", "x"), 1, "no account of such a member was closed"),
+        (("open", "C8", "--reason", "x"), 1, "open already"),
+        (("open", "nobody", "--reason", "x"), 1, "nobody knows an account"),
+        (("open", "C8"), 2, "--reason"),
         (("close", "nobody", "--case", "died", "--reason", "x"), 1, "no such member"),
         (("close", "C1", "--case", "vanished", "--reason", "x"), 2, "--case"),
         (("close", "C1", "--case", "died", "--to", "paid_out", "--reason", "x", "--on", "2023-10-01"), 1, "heirs (130900:8)"),
@@ -302,6 +299,7 @@ def test_a_true_up_after_the_closing_is_owed_outside_the_account(running: Deploy
         (("settle", "nobody", "--reason", "x"), 1, "nothing is open"),
         (("trueup", "--region", CANGZHOU, "--from", "2999-01", "--reason", "x"), 1, "has not begun"),
         (("trueup", "--region", "110000", "--reason", "x"), 1, "not served"),
+        (("worklist", "--region", "110000"), 2, "none of 130900, 420300"),
         (("show", "nobody"), 1, "no such member"),
         (("show", "C1", "--from", "2023-02-30"), 2, "--from"),
     ],
@@ -336,9 +334,20 @@ PLANTS = [
     (accounts.ONCE, "C3", "update account.crediting set run_id = 999 where member_id = 'C3' and month = '2023-05'"),
     (accounts.CLOSED, "C1", "update account.balance set balance = 0, closed = true where member_id = 'C1'"),
     (accounts.CLOSED, "C7", "update account.balance set closed = false where member_id = 'C7'"),
+    (accounts.CLOSED, "C8", "delete from account.opening"),
+    (accounts.CLOSED, "C8", "update account.balance set balance = 0, closed = true where member_id = 'C8'"),
+    (accounts.OPENED, "C8", "update account.opening set amount = amount + 1 where amount > 0"),
+    (accounts.OPENED, "C1", "insert into account.opening values ('C1', 1, '130900', 1)"),
+    (
+        accounts.OPENED,
+        "C8",
+        "insert into account.opening select member_id, part, region, 999999, amount from account.opening where amount > 0",
+    ),
+    (accounts.OWNED, "C8/", "delete from account.opening where amount > 0"),
+    (accounts.COMMANDED, "opening C8", "delete from runtime.command_log where command = 'account open'"),
     (accounts.CLOSED, "C7", "update account.closing set amount = amount + 1 where member_id = 'C7'"),
     (accounts.CLOSED, "C7", "insert into account.posting values (999999, 1, 'contributions', 'personal:C7', 1, 0)"),
-    (accounts.WORKLIST, "journal", "delete from account.worklist where kind = 'late_reversal'"),
+    (accounts.WORKLIST, "journal", "delete from account.worklist where kind = 'late_reversal' and member_id = 'C7'"),
     (accounts.WORKLIST, "journal", "update account.worklist set kind = 'late_reversal' where kind = 'late_credit'"),
     (accounts.SHEETS, "C7", "update account.crediting set late = late - 1 where member_id = 'C7' and late > 0"),
     (accounts.WORKLIST, "journal", "update account.worklist set amount = amount + 1 where kind = 'overcredited'"),
@@ -354,7 +363,7 @@ def test_the_audit_names_what_was_planted(running: Deployment, query: Query, key
     """By the owner's hand, with triggers and constraints out of the way; rolled back."""
     with psycopg.connect(running.servers.addresses.postgres) as books:
         assert books.execute(query.sql).fetchall() == []
-        for table in ("journal", "posting", "crediting", "closing"):
+        for table in ("journal", "posting", "crediting", "closing", "opening"):
             books.execute(f"alter table account.{table} disable trigger user")
         for constraint in ("crediting_recoverable", "crediting_says_something"):
             books.execute(f"alter table account.crediting drop constraint {constraint}")

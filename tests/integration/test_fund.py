@@ -179,6 +179,7 @@ REFUSED: list[tuple[list[str], type[Exception], str]] = [
         Stop,
         "nothing of 2023 is kept of H7",
     ),
+    (["release", "--region", "110000", "--year", "2023", "--result", "90", "--reason", "x"], Stop, "there are 130900, 420300"),
     (["release", "--region", ZHANJIANG, "--year", "2998", "--result", "90", "--reason", "x"], Stop, "2998 is not over"),
 ]
 

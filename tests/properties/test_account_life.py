@@ -22,6 +22,7 @@ from services.account.memory import MemoryStore
 from shared.errors import Stop, Unreadable
 from shared.outcome import Outcome
 from shared.policy import Policies
+from shared.policy.crediting import Source
 
 PACKS = Policies.load(Path(__file__).parents[2] / "policies")
 MEMBERS = ("M1", "M2", "M3")
@@ -40,20 +41,26 @@ class NaiveBook:
     def __init__(self) -> None:
         self.balance: dict[str, int] = dict.fromkeys(MEMBERS, 0)
         self.closed: set[str] = set()
+        self.left: set[str] = set()  # closed once, whether or not opened anew since
+        self.of_the_closed: set[tuple[str, str]] = set()  # months and claims by member that a closed account had
         self.month: dict[tuple[str, str], int] = {}  # what a month was credited with, in all
         self.paid: dict[str, dict[str, int]] = {}  # by claim: from whose account how much
         self.taken_back: set[str] = set()
-        self.left: dict[str, int] = defaultdict(int)  # where closed balances went
+        self.went: dict[str, int] = defaultdict(int)  # where closed balances went
         self.clearing = 0
         self.recoverable: dict[str, int] = defaultdict(int)
 
-    def credit_month(self, member: str, month: str, due: int) -> None:
-        if member not in self.closed and (member, month) not in self.month and due:
+    def outside(self, member: str, month: str, back: bool) -> bool:
+        return member in self.left and (not back or (member, month) in self.of_the_closed)
+
+    def credit_month(self, member: str, month: str, due: int, back: bool) -> None:
+        if not self.outside(member, month, back) and (member, month) not in self.month and due:
+            self.closed.discard(member)
             self.month[member, month] = due
             self.balance[member] += due
 
-    def true_up(self, member: str, month: str, due: int) -> None:
-        if member in self.closed:
+    def true_up(self, member: str, month: str, due: int, back: bool) -> None:
+        if self.outside(member, month, back):
             if (member, month) in self.month:
                 more = due - self.month[member, month]
                 self.month[member, month] = due
@@ -62,6 +69,7 @@ class NaiveBook:
             return
         if due == self.month.get((member, month), 0):
             return
+        self.closed.discard(member)
         wanted = self.balance[member] + due - self.month.get((member, month), 0)
         self.month[member, month] = due
         self.balance[member] = max(wanted, 0)
@@ -79,14 +87,17 @@ class NaiveBook:
     def reverse(self, number: str) -> None:
         self.taken_back.add(number)
         for payer, amount in self.paid[number].items():
-            if payer in self.closed:
+            if (payer, number) in self.of_the_closed:
                 self.clearing += amount
             else:
                 self.balance[payer] += amount
 
     def close(self, member: str, where: str) -> None:
         self.closed.add(member)
-        self.left[where] += self.balance[member]
+        self.left.add(member)
+        self.of_the_closed |= {key for key in self.month if key[0] == member}
+        self.of_the_closed |= {(member, number) for number, took in self.paid.items() if member in took}
+        self.went[where] += self.balance[member]
         self.balance[member] = 0
 
 
@@ -114,21 +125,22 @@ class LifeOfAccounts(RuleBasedStateMachine):
             self.monthly[month] = self.runs
         return self.runs
 
-    @rule(due=st.dictionaries(members, dues, min_size=1), month=months, twice=st.booleans())
-    def a_month_is_credited(self, due: dict[str, int], month: str, twice: bool) -> None:
-        """One monthly run a month: commanded again it goes on; what comes twice is booked once."""
-        said = piece(self.run_number(month), *[(member, fen, month) for member, fen in due.items()])
+    @rule(due=st.dictionaries(members, dues, min_size=1), month=months, twice=st.booleans(), back=st.booleans())
+    def a_month_is_credited(self, due: dict[str, int], month: str, twice: bool, back: bool) -> None:
+        """One monthly run a month: commanded again it goes on; what comes twice is booked once. Who is back has an account."""
+        said = piece(self.run_number(month), *[(member, fen, month) for member, fen in due.items()], back=back)
         self.do(self.books.run(*([said] * (1 + twice))))
         for member, fen in due.items():
-            self.naive.credit_month(member, month, fen)
+            self.naive.credit_month(member, month, fen, back)
 
-    @rule(due=st.dictionaries(members, dues, min_size=1), month=months, pooled=st.booleans())
-    def a_month_is_trued_up(self, due: dict[str, int], month: str, pooled: bool) -> None:
+    @rule(due=st.dictionaries(members, dues, min_size=1), month=months, pooled=st.booleans(), back=st.booleans())
+    def a_month_is_trued_up(self, due: dict[str, int], month: str, pooled: bool, back: bool) -> None:
         entries = [(member, fen, month) for member, fen in due.items()]
-        said = piece(self.run_number(), *entries, kind="true_up", source="pooled" if pooled else "contributions")
+        paid_by: Source = "pooled" if pooled else "contributions"
+        said = piece(self.run_number(), *entries, kind="true_up", source=paid_by, back=back)
         self.do(self.books.run(said))
         for member, fen in due.items():
-            self.naive.true_up(member, month, fen)
+            self.naive.true_up(member, month, fen, back)
         assert self.do(self.books.run(said)) == [None]
 
     @rule(member=members, amount=amounts)
@@ -156,6 +168,10 @@ class LifeOfAccounts(RuleBasedStateMachine):
         self.numbers += 1
         number = f"C{self.numbers}"
         [outcome] = self.do(self.books.settle(purchase(number, "own_share", amount, member)))
+        if member in self.naive.closed:
+            assert outcome is not None
+            assert (outcome.outcome, outcome.reasons[0].article) == ("rejected", "130900:8")
+            return
         took = self.naive.pay(number, amount, member)
         self.claims[number] = (member, amount, 0)
         self.told(outcome, member, sum(took.values()))
@@ -194,7 +210,7 @@ class LifeOfAccounts(RuleBasedStateMachine):
             assert ends.get(f"recoverable:{member}", 0) == -self.naive.recoverable[member]
         assert ends.get("closed_accounts:130900", 0) == self.naive.clearing
         for where in ("paid_out", "transferred", "heirs"):
-            assert ends.get(f"{where}:130900", 0) == self.naive.left[where]
+            assert ends.get(f"{where}:130900", 0) == self.naive.went[where]
 
     @invariant()
     def the_work_list_is_complete_and_closed_accounts_stay_empty(self) -> None:

@@ -7,6 +7,7 @@ import msgspec
 
 from services.account.answer import Answer, Key, Settlement
 from services.account.credits import Credited, CreditKey
+from services.account.leaving import Left
 from services.account.ledger import Journal
 from services.crossregion.netting import matrix
 from services.crossregion.routing import Key as ObligationKey
@@ -42,8 +43,8 @@ class AccountStore:
         found = {member_id: tx.get(BALANCE, member_id) for member_id in sorted({*moving, *shown})}
         return {member_id: balance for member_id, balance in found.items() if balance is not None}
 
-    async def closed(self, tx: Connection, members: Collection[str]) -> set[str]:  # noqa: ARG002 - nobody closes one here
-        return set()
+    async def left(self, tx: Connection, members: Collection[str]) -> dict[str, Left]:  # noqa: ARG002 - nobody leaves here
+        return {}
 
     async def journal_ids(self, tx: Connection, count: int) -> Iterator[int]:
         return iter([tx.books.next(JOURNAL) for _ in range(count)])

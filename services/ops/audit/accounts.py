@@ -73,23 +73,62 @@ CLOSED = Query(
         ("account.closing", "account.balance", "account.posting"),
     ),
     """
+    with closing as (
+        select c.*, coalesce(nullif(c.number, 0), c.journal_id) as since, lead(c.number) over by_member as following, (
+            select min(o.number) from account.opening o where o.member_id = c.member_id and o.number > c.number) as opened
+        from account.closing c window by_member as (partition by c.member_id order by c.number)
+    ), standing as (
+        select * from closing where opened is null and following is null
+    )
     select coalesce(c.member_id, b.member_id) as key,
         case when c.member_id is null then 'closed, and no closing says why'
-            when b.member_id is null or not b.closed then 'its closing is booked, and it is open'
+            when b.member_id is null then 'its closing is booked, and it is open'
             else 'closed with ' || b.balance || ' fen' end as what
-    from account.closing c full join (select * from account.balance where closed) b using (member_id)
+    from standing c full join (select * from account.balance where closed) b using (member_id)
     where c.member_id is null or b.member_id is null or b.balance <> 0
     union all
     select c.member_id, 'its closing moves ' || c.amount || ' fen, its postings ' || coalesce(sum(p.amount), 0)
     from account.closing c left join account.posting p on p.journal_id = c.journal_id
         and p.debit = 'personal:' || c.member_id and p.credit = c.disposal || ':' || c.region
-    group by c.member_id, c.amount having c.amount <> coalesce(sum(p.amount), 0)
+    group by c.member_id, c.number, c.amount having c.amount <> coalesce(sum(p.amount), 0)
+    union all
+    select member_id, 'is closed again, and was not opened in between' from closing
+    where following is not null and (opened is null or opened > following)
     union all
     select c.member_id, 'journal ' || s.journal_id || ' is booked to it after its closing'
-    from account.closing c join (
+    from closing c join (
         select debit as account, journal_id from account.posting where debit like 'personal:%'
         union all select credit, journal_id from account.posting where credit like 'personal:%'
-    ) as s on s.account = 'personal:' || c.member_id and s.journal_id > c.journal_id
+    ) as s on s.account = 'personal:' || c.member_id and s.journal_id > c.since
+        and s.journal_id < coalesce(c.opened, s.journal_id + 1)
+    """,
+)
+
+OPENED = Query(
+    Check(
+        "I1",
+        "accounts_are_opened_after_a_closing",
+        "重新开户在销户之后，转入不超过转出",
+        "an account is opened anew only after a closing; what it was opened with is what went along then, and was posted",
+        ("account.opening", "account.closing", "account.posting"),
+    ),
+    """
+    with opening as (
+        select o.*, k.number as closed_at, k.region as from_,
+            case when k.disposal = 'transferred' then k.amount else 0 end as went
+        from account.opening o left join lateral (
+            select * from account.closing c where c.member_id = o.member_id and c.number < o.number order by c.number desc limit 1
+        ) as k on true
+    )
+    select member_id as key, 'was opened anew by ' || number || ', and never closed' as what from opening where closed_at is null
+    union all
+    select member_id, 'has ' || sum(amount) || ' fen brought along, ' || max(went) || ' went' from opening
+    group by member_id, closed_at having sum(amount) > max(went)
+    union all
+    select o.member_id, 'was opened with ' || o.amount || ' fen, posted ' || coalesce(p.amount, 0)
+    from opening o left join (select * from account.posting join account.journal using (journal_id) where kind = 'opening') p
+        on p.journal_id = o.number and p.credit = 'personal:' || o.member_id and p.debit = 'transferred:' || o.from_
+    where o.amount <> coalesce(p.amount, 0)
     """,
 )
 
@@ -122,14 +161,15 @@ OWNED = Query(
         "I1",
         "sheets_and_closings_have_their_rows",
         "每张划入、销户、结清凭证有其记录",
-        "every journal of crediting, closing or settling belongs to its rows",
-        ("account.journal", "account.crediting", "account.closing", "account.settling"),
+        "every journal of crediting, closing, opening or settling belongs to its rows",
+        ("account.journal", "account.crediting", "account.closing", "account.opening", "account.settling"),
     ),
     """
     select j.issuer || '/' || j.number || ' ' || j.kind as key, 'journal ' || j.journal_id || ' belongs to nothing' as what
     from account.journal j
     where (j.kind = 'crediting' and not exists (select from account.crediting c where c.journal_id = j.journal_id))
         or (j.kind = 'closing' and not exists (select from account.closing c where c.journal_id = j.journal_id))
+        or (j.kind = 'opening' and not exists (select from account.opening o where o.number = j.journal_id))
         or (j.kind = 'settling' and not exists (select from account.settling s where s.journal_id = j.journal_id))
     """,
 )
@@ -164,7 +204,7 @@ COMMANDED = Query(
         "accounts_are_credited_and_closed_by_command",
         "划入、销户与结清均有操作记录",
         "who and why is in the log for every run of credits, every closing and every settling",
-        ("account.credit_run", "account.closing", "account.settling", "runtime.command_log"),
+        ("account.credit_run", "account.closing", "account.opening", "account.settling", "runtime.command_log"),
     ),
     """
     select 'run ' || r.run_id as key, 'no command of an operator says so' as what from account.credit_run r
@@ -176,6 +216,11 @@ COMMANDED = Query(
     where not exists (
         select from runtime.command_log c where c.command = 'account close' and c.after->'member_id' = to_jsonb(k.member_id))
     union all
+    select 'opening ' || o.member_id, 'no command of an operator says so' from account.opening o
+    where not exists (select from account.journal j where j.journal_id = o.number and j.kind = 'crediting')
+        and not exists (select from runtime.command_log c where c.command = 'account open' and c.reason <> ''
+            and c.after->'number' = to_jsonb(o.number))
+    union all
     select 'settling ' || s.member_id, 'no command of an operator says so' from account.settling s
     where not exists (
         select from runtime.command_log c where c.command = 'account settle' and c.who = s.who and c.reason = s.reason
@@ -183,4 +228,4 @@ COMMANDED = Query(
     """,
 )
 
-ACCOUNTS = family(SHEETS, ONCE, CLOSED, WORKLIST, SETTLED, OWNED, COMMANDED)
+ACCOUNTS = family(SHEETS, ONCE, CLOSED, OPENED, WORKLIST, SETTLED, OWNED, COMMANDED)
