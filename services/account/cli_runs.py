@@ -14,9 +14,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from services.account import plan as plans
 from services.account.commands import COMMANDS, MONTHLY
+from services.account.crediting import interest_since
 from services.account.entitlement import Due, Month, Scale
 from services.account.plan import Planned
-from services.account.runs import Asked, Came, Looked, Runs, due, months_credited
+from services.account.runs import Asked, Came, Looked, Runs, due, months_credited, rates_credited
 from services.account.waiting import Bookings
 from shared.errors import Retry, ServerMissing, Stop
 from shared.money import yuan
@@ -60,7 +61,8 @@ async def _run(settings: Settings, policies: Policies, command: Command, *, dry_
         connection = await opened.enter_async_context(reader(settings.postgres))
         await opened.enter_async_context(connection.transaction(isolation="repeatable_read"))
         scales = await _scales(connection, policies, command)
-        asked = Asked(command.kind, command.region, scales, command.reason)
+        rates = () if command.kind == MONTHLY else await rates_credited(connection, command.region)
+        asked = Asked(command.kind, command.region, scales, command.reason, rates)
         many = await plans.members(connection, command.region) * len(scales)
         looked, tell = opened.enter_context(_bar(many))
         if dry_run:
@@ -104,6 +106,8 @@ def _line(scale: Scale, planned: Planned, *, monthly: bool) -> dict[str, Any]:
         shown["amount"] = yuan(planned.amount)
     else:
         shown |= {"booked": yuan(planned.booked or 0), "due": yuan(planned.amount), "difference": yuan(planned.difference)}
+        if interest := interest_since(planned.difference, planned.since_ppm):
+            shown["interest"] = yuan(interest)
     if known is not None and known.basis is not None:
         shown["basis"] = yuan(known.basis)
     return shown | {"article": known.article if known else scale.article, **({} if known else {"why": planned.due})}

@@ -23,6 +23,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     """What a member is due for a month (fen), from which base, by which of the piece's ``rules``.
 
     ``back``: he is insured anew since his account was closed, so that the month is credited to one opened anew.
+    ``since_ppm``: of a true-up, the yearly rates added up by which later months of his were credited with interest.
     """
 
     member_id: str
@@ -31,6 +32,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     basis: int | None
     rule: int
     back: bool = False
+    since_ppm: int = 0
 
 
 class Rule(msgspec.Struct, frozen=True, array_like=True):
@@ -64,6 +66,6 @@ def decode(value: bytes) -> Piece:
     if not piece.entries or not 0 <= piece.interest_ppm <= PPM:
         raise Unreadable("a piece has entries, and a rate of interest from 0 to 100 %")
     for one in piece.entries:
-        if not (0 <= one.due <= MAX_FEN and 0 <= one.rule < len(piece.rules) and one.member_id):
+        if not (0 <= one.due <= MAX_FEN and one.since_ppm >= 0 and 0 <= one.rule < len(piece.rules) and one.member_id):
             raise Unreadable("an entry names a member, an amount and a rule of its piece")
     return piece

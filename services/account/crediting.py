@@ -120,6 +120,12 @@ def interest_of(balance: int, ppm: int) -> int:
     return half_up(balance * ppm, _MONTHS * PPM) if ppm and balance else 0
 
 
+def interest_since(difference: int, ppm: int) -> int:
+    """What a difference (fen) bears for the months since, whose yearly rates add up to so much; taken back, below zero."""
+    interest = interest_of(abs(difference), ppm)
+    return interest if difference > 0 else -interest
+
+
 def _credit(piece: Piece, entry: Entry, number: int, facts: CreditingFacts, draft: _Draft) -> None:
     rule = piece.rules[entry.rule]
     key = (entry.member_id, piece.region, entry.month)
@@ -129,7 +135,7 @@ def _credit(piece: Piece, entry: Entry, number: int, facts: CreditingFacts, draf
     booked = before.amount if before else 0
     difference = entry.due - booked
     balance = facts.balances.get(entry.member_id, 0)
-    interest = interest_of(balance, piece.interest_ppm)
+    interest = interest_of(balance, piece.interest_ppm) + interest_since(difference, entry.since_ppm)
     if not difference and not interest:
         return
     _open(piece.region, entry.member_id, facts, draft)
@@ -141,9 +147,13 @@ def _credit(piece: Piece, entry: Entry, number: int, facts: CreditingFacts, draf
     if give:
         draft.postings.append(Posting(journals.source(piece.region, rule.source), journals.personal(entry.member_id), give))
     recoverable = max(take - balance - give, 0)
-    _take_back(piece.region, entry.member_id, from_, take - recoverable, recoverable, draft)
-    if interest:
+    _take_back(piece.region, entry.member_id, journals.source(piece.region, from_), (take - recoverable, recoverable), draft)
+    if interest > 0:
         draft.postings.append(Posting(journals.interest(piece.region), journals.personal(entry.member_id), interest))
+    elif interest < 0:
+        spent = max(-interest - (balance + difference + recoverable), 0)
+        _take_back(piece.region, entry.member_id, journals.interest(piece.region), (-interest - spent, spent), draft)
+        recoverable += spent
     part = part_of(entry.member_id)
     draft.credits.append(
         Credit(
@@ -162,7 +172,7 @@ def _open(region: str, member_id: str, facts: CreditingFacts, draft: _Draft) -> 
         draft.opened.append(Opening(member_id, part_of(member_id), region))
 
 
-def _correct(piece: Piece, entry: Entry, number: int, facts: CreditingFacts, draft: _Draft) -> None:
+def _correct(piece: Piece, entry: Entry, _number: int, facts: CreditingFacts, draft: _Draft) -> None:
     """A month that was credited before the account was closed: a true-up's difference, outside the account."""
     rule = piece.rules[entry.rule]
     key = (entry.member_id, piece.region, entry.month)
@@ -174,18 +184,23 @@ def _correct(piece: Piece, entry: Entry, number: int, facts: CreditingFacts, dra
     source, paid = journals.source(piece.region, rule.source), journals.source(piece.region, before.source)
     if source != paid and (moved := min(entry.due, before.amount)):  # another pays the month now
         draft.postings.append(Posting(source, paid, moved))
-    if late:
-        draft.postings.append(Posting(source, journals.closed_accounts(piece.region), late))
-        draft.todo.append(Todo(len(draft.postings), "late_credit", piece.region, entry.member_id, late))
-    _take_back(piece.region, entry.member_id, before.source, 0, recoverable, draft)
-    kept = (entry.member_id, entry.month, part_of(entry.member_id), late - recoverable, recoverable, 0)
-    draft.credits.append(Credit(*kept, entry.basis, rule.source, rule.article, line, late))
-    facts.booked[key] = Booked(entry.due, piece.run, rule.source, before.first if before else number)
+    interest = interest_since(entry.due - before.amount, entry.since_ppm)
+    for giver, more in ((source, late), (journals.interest(piece.region), max(interest, 0))):
+        if more:
+            draft.postings.append(Posting(giver, journals.closed_accounts(piece.region), more))
+            draft.todo.append(Todo(len(draft.postings), "late_credit", piece.region, entry.member_id, more))
+    for getter, less in ((paid, recoverable), (journals.interest(piece.region), max(-interest, 0))):
+        _take_back(piece.region, entry.member_id, getter, (0, less), draft)
+    who = (entry.member_id, entry.month, part_of(entry.member_id))
+    amounts = (entry.due - before.amount, recoverable + max(-interest, 0), interest)
+    late += max(interest, 0)
+    draft.credits.append(Credit(*who, *amounts, entry.basis, rule.source, rule.article, line, late))
+    facts.booked[key] = Booked(entry.due, piece.run, rule.source, before.first)
 
 
-def _take_back(region: str, member_id: str, source: str, taken: int, recoverable: int, draft: _Draft) -> None:  # noqa: PLR0917
+def _take_back(region: str, member_id: str, to: str, amounts: tuple[int, int], draft: _Draft) -> None:
     """What the balance still has, and what it has not."""
-    to = journals.source(region, source)
+    taken, recoverable = amounts
     if taken:
         draft.postings.append(Posting(journals.personal(member_id), to, taken))
     if recoverable:

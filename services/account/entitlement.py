@@ -6,6 +6,7 @@ A month is credited wholly or not at all. Amounts are fen, rates parts per milli
 from calendar import monthrange
 from collections.abc import Sequence
 from datetime import date
+from decimal import Decimal
 from typing import Final, NamedTuple
 
 from shared.errors import Stop
@@ -22,6 +23,7 @@ NOT_PAID: Final = "not_paid"
 NO_ACCOUNT: Final = "no_account"
 NO_BASE: Final = "no_contribution_base"
 
+_A_YEAR: Final = " a year"
 INTEREST: Final = "interest"  # among the words of a scale, beside those of each kind of member
 
 
@@ -108,7 +110,7 @@ class Scale:
         Interest has, also at no rate: a month is credited with all of its interest or with none.
         """
         said = {" ".join(kind): way.words for kind, way in self._ways.items() if not way.missing}
-        return said if self._crediting.interest is None else said | {INTEREST: f"{_percent(self.interest_ppm)} a year"}
+        return said if self._crediting.interest is None else said | {INTEREST: f"{_percent(self.interest_ppm)}{_A_YEAR}"}
 
     def due(self, history: Sequence[Span]) -> Due | str:
         """What a member is due for the month, or why nothing. ``history``: in order of ``valid_from``.
@@ -193,6 +195,11 @@ def _of_average(row: MonthlyCredit, of: Average, rate: int, figures: Figures, da
 
 def _without(row: MonthlyCredit, figure: Figure) -> _Way:
     return _Way(row.article, row.source, "", missing=figure.needs or "")
+
+
+def rate_said(words: str | None) -> int:
+    """The yearly rate (parts per million) that a run's words of its interest say; 0 where it said none."""
+    return 0 if words is None else exact(Decimal(words.removesuffix(_A_YEAR).removesuffix(" %")), "percent")
 
 
 def _percent(ppm: int) -> str:

@@ -14,7 +14,11 @@ _PREFETCH: Final = 5000
 # index gives the order, so nothing is sorted, and memory stays the same however many there are.
 _HISTORIES: Final = """
 select m.member_id, m.region, m.status, m.employment, m.sector, m.valid_from, m.covered_to, m.paid_through,
-    m.contribution_base, booked.amount, gone.region, gone.closed_on, gone.leaving
+    m.contribution_base, booked.amount, gone.region, gone.closed_on, gone.leaving,
+    case when cardinality($4::bigint[]) = 0 then 0 else (
+        select coalesce(sum(r.ppm), 0)::int from unnest($4::bigint[], $5::int[]) as r (run_id, ppm)
+        join account.crediting as c on (c.member_id, c.region, c.run_id) = (m.member_id, $1, r.run_id)
+    ) end as since_ppm
 from eligibility.member as m
 left join lateral (
     select k.region, k.closed_on, k.leaving from account.closing as k where k.member_id = m.member_id
@@ -48,6 +52,7 @@ class Planned(NamedTuple):
     due: Due | str
     booked: int | None
     back: bool = False  # he left, and is insured anew
+    since_ppm: int = 0  # the yearly rates, added up, by which his later months were credited with interest
 
     @property
     def amount(self) -> int:
@@ -75,21 +80,33 @@ async def check(connection: Any, scale: Scale) -> None:
         )
 
 
-async def plan(connection: Any, scale: Scale, *, only_new: bool) -> AsyncIterator[Planned]:
-    """Every member of a region and month; ``only_new``: without those who have something booked for it. In a transaction."""
+class Rate(NamedTuple):
+    """By how much a year (parts per million) a month's run credited interest."""
+
+    month: str
+    run: int
+    ppm: int
+
+
+async def plan(connection: Any, scale: Scale, later: Sequence[Rate] = (), *, only_new: bool) -> AsyncIterator[Planned]:
+    """Every member of a region and month; ``only_new``: without those who have something booked for it. In a transaction.
+
+    ``later``: the runs of months after this one that credited interest.
+    """
     await connection.execute(_BY_KEYS)
-    rows = connection.cursor(_HISTORIES, scale.region, scale.month.text, only_new, prefetch=_PREFETCH)
-    member_id, booked, gone = "", None, None
+    rates = ([rate.run for rate in later], [rate.ppm for rate in later])
+    rows = connection.cursor(_HISTORIES, scale.region, scale.month.text, only_new, *rates, prefetch=_PREFETCH)
+    member_id, booked, gone, since = "", None, None, 0
     history: list[Span] = []
     async for row in rows:
         if row[0] != member_id:
             if history:
-                yield _planned(scale, member_id, history, booked, gone)
-            member_id, history, booked = row[0], [], row[9]
-            gone = None if row[10] is None else Gone(*row[10:])
+                yield _planned(scale, member_id, history, booked, gone)._replace(since_ppm=since)
+            member_id, history, booked, since = row[0], [], row[9], row[13]
+            gone = None if row[10] is None else Gone(*row[10:13])
         history.append(Span(*row[1:9]))
     if history:
-        yield _planned(scale, member_id, history, booked, gone)
+        yield _planned(scale, member_id, history, booked, gone)._replace(since_ppm=since)
 
 
 def _planned(scale: Scale, member_id: str, history: Sequence[Span], booked: int | None, gone: Gone | None) -> Planned:

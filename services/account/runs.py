@@ -13,8 +13,8 @@ from typing import Any, Final, NamedTuple
 
 from services.account import commands
 from services.account.commands import COMMANDS, MONTHLY, PIECE, TRUE_UP, Entry, Piece, Rule
-from services.account.entitlement import INTEREST, NOT_IN_REGION, Due, Scale
-from services.account.plan import CLOSED, Planned, check, plan
+from services.account.entitlement import INTEREST, NOT_IN_REGION, Due, Scale, rate_said
+from services.account.plan import CLOSED, Planned, Rate, check, plan
 from services.account.waiting import Bookings
 from shared.errors import Stop
 from shared.identity import part_of, partition_of
@@ -37,6 +37,7 @@ class Asked(NamedTuple):
     region: str
     scales: tuple[Scale, ...]
     reason: str
+    rates: tuple[Rate, ...] = ()  # of a true-up: the runs that credited interest
 
 
 @dataclass
@@ -62,7 +63,8 @@ async def due(reader: Any, asked: Asked, came: Came, looked: Looked) -> AsyncIte
     for scale in asked.scales:
         await check(reader, scale)
     for scale in asked.scales:
-        async for planned in plan(reader, scale, only_new=asked.kind == MONTHLY):
+        later = [rate for rate in asked.rates if rate.month > scale.month.text]
+        async for planned in plan(reader, scale, later, only_new=asked.kind == MONTHLY):
             looked(1)
             if isinstance(planned.due, str) and planned.due != NOT_IN_REGION:
                 came.left_out[planned.due] += 1
@@ -151,6 +153,17 @@ class Runs:
         reach("after_announce")
 
 
+async def rates_credited(reader: Any, region: str) -> tuple[Rate, ...]:
+    """The monthly runs that credited interest, as each is remembered."""
+    rows = await reader.fetch(
+        "select first_month, run_id, figures->first_month->>$3 from account.credit_run"
+        " where kind = $1 and region = $2 order by first_month",
+        MONTHLY, region, INTEREST,
+    )  # fmt: skip
+    rates = (Rate(month, run, rate_said(words)) for month, run, words in rows)
+    return tuple(rate for rate in rates if rate.ppm)
+
+
 async def months_credited(reader: Any, region: str, first: str, last: str) -> list[str]:
     """The months that were credited, in order."""
     rows = await reader.fetch(
@@ -192,7 +205,7 @@ def _piece(asked: Asked, run: int, scale: Scale, group: Sequence[Planned]) -> Pi
         rule = Rule(due_now.article, due_now.source) if isinstance(due_now, Due) else Rule(scale.article, "contributions")
         basis = due_now.basis if isinstance(due_now, Due) else None
         number = rules.setdefault(rule, len(rules))
-        entries.append(Entry(planned.member_id, scale.month.text, planned.amount, basis, number, planned.back))
+        entries.append(Entry(planned.member_id, scale.month.text, planned.amount, basis, number, planned.back, planned.since_ppm))
     interest = scale.interest_ppm if asked.kind == MONTHLY else 0
     kind: Any = MONTHLY if asked.kind == MONTHLY else TRUE_UP
     return Piece(run=run, kind=kind, region=asked.region, rules=tuple(rules), entries=tuple(entries), interest_ppm=interest)

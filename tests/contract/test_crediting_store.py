@@ -14,10 +14,8 @@ from services.account.crediting_store import PostgresCreditingStore
 from services.account.ledger import Posting
 from shared.errors import Stop
 
-SQL = [
-    Path(__file__).parents[2] / "deploy/migrations/sql" / name
-    for name in ("0001_account.sql", "0002_crediting.sql", "0006_account.sql", "0008_late_credits.sql", "0009_opening.sql")
-]
+NAMES = ("0001_account", "0002_crediting", "0006_account", "0008_late_credits", "0009_opening", "0010_interest")
+SQL = [Path(__file__).parents[2] / f"deploy/migrations/sql/{name}.sql" for name in NAMES]
 
 
 @pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.servers)])
@@ -121,6 +119,31 @@ async def test_who_is_insured_anew_has_an_account_again_and_the_closed_one_stays
     assert (await books.credit_store.left(books.tx, {"M1"}))["M1"].closed
 
 
+async def test_a_difference_bears_the_interest_of_the_months_since_and_gives_it_back(books: CreditBooks) -> None:
+    await books.run(piece(1, ("M1", 100_000), ("M2", 100_000), ("M3", 100_000)))
+    await books.settle(claim("C2", "M2", total=100_000))
+    await books.close("M3")
+    up = piece(2, ("M1", 110_000), ("M2", 90_000), ("M3", 110_000), kind="true_up", since_ppm=24_000)
+    assert await books.run(up, up) != [None, None]
+    assert (await books.postings())[5:] == [
+        Posting("contributions", "personal:M1", 10_000),
+        Posting(f"interest:{HOME}", "personal:M1", 20),  # 100.00 for two months at 1.2 %
+        Posting("recoverable:M2", "contributions", 10_000),
+        Posting("recoverable:M2", f"interest:{HOME}", 20),
+        Posting("contributions", f"closed_accounts:{HOME}", 10_000),
+        Posting(f"interest:{HOME}", f"closed_accounts:{HOME}", 20),
+    ]
+    down = piece(3, ("M1", 100_000), ("M3", 100_000), kind="true_up", since_ppm=24_000)
+    await books.run(down)
+    assert (await books.postings())[11:] == [
+        Posting("personal:M1", "contributions", 10_000),
+        Posting("personal:M1", f"interest:{HOME}", 20),
+        Posting("recoverable:M3", "contributions", 10_000),
+        Posting("recoverable:M3", f"interest:{HOME}", 20),
+    ]
+    assert [await books.balance(member) for member in ("M1", "M2", "M3")] == [100_000, 0, 0]
+
+
 _RUN = "insert into account.credit_run (kind, region, first_month, last_month, figures, who, reason) values "
 _MAY = "('monthly', '130900', '2023-05', '2023-05', '{}', 'w', 'r')"
 _ROW = "insert into account.crediting values ('M9', '130900', '2023-05', 1, 1, "
@@ -140,6 +163,7 @@ _ROW = "insert into account.crediting values ('M9', '130900', '2023-05', 1, 1, "
         (f"{_ROW} 0, 0, 0, null, 'pooled', 'a', 1, 1)", "crediting_says_something"),
         (f"{_ROW} -5, 6, 0, null, 'pooled', 'a', 1, 1)", "crediting_recoverable"),
         (f"{_ROW} 5, 0, 0, null, 'pooled', 'a', 1, 1, 6)", "crediting_late"),
+        (f"{_ROW} 5, 0, -1, null, 'pooled', 'a', 1, 1)", "crediting_interest"),
         (f"{_ROW} 5, 0, 0, null, 'nobody', 'a', 1, 1)", "crediting_source"),
         ("insert into account.journal select 99, issuer, number, 'gift', revision, part from account.journal", "journal_kind"),
     ],

@@ -125,6 +125,26 @@ def test_interest_comes_with_a_months_credit_by_one_rate(running: Deployment, pa
     assert running.rows("select figures from account.credit_run where region = %s order by run_id", BAZHONG) == figures
 
 
+def test_what_a_true_up_books_bears_the_interest_of_the_months_since(running: Deployment, parameters: Any) -> None:
+    rate = parameters({BAZHONG: {"account_interest_rate": "1.2"}})
+    running.register([member("B2", BAZHONG, contribution_base="100000.00")])
+    for month in ("2023-03", "2023-04", "2023-05"):
+        credit(running, BAZHONG, month, rate)
+    running.register([member("B2", BAZHONG, contribution_base="150000.00")])
+    span = ("trueup", "--region", BAZHONG, "--from", "2023-03", "--to", "2023-04", "--json")
+    listed = [line for line in said(gongji(running, *span, "--dry-run", parameters=rate)) if line["member_id"] == "B2"]
+    assert [(line["month"], line["difference"], line["interest"]) for line in listed] == [
+        ("2023-03", "1000.00", "2.00"), ("2023-04", "1000.00", "1.00"),
+    ]  # fmt: skip
+    for _ in range(2):  # the second finds no difference, and no interest
+        said(gongji(running, *span, "--reason", "the base was too low", parameters=rate))
+    [account] = said(gongji(running, "show", "B2", "--json"))
+    assert [(e["kind"], e["month"], e["amount"]) for e in account["entries"]][-4:] == [
+        ("true_up", "2023-03", "1000.00"), ("interest", "2023-03", "2.00"),
+        ("true_up", "2023-04", "1000.00"), ("interest", "2023-04", "1.00"),
+    ]  # fmt: skip
+
+
 def test_kashgars_provisional_credit_is_trued_up_back_to_the_first_month(running: Deployment, parameters: Any) -> None:
     none_yet = gongji(running, "trueup", "--region", KASHGAR, "--reason", "x")
     assert (none_yet.returncode, "no month of 653100 was credited" in none_yet.stderr) == (1, True)
