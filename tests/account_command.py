@@ -60,3 +60,16 @@ def gongji(running: Deployment, *arguments: str, parameters: str = "") -> Done:
 def said(done: Done, code: int = 0) -> list[dict[str, Any]]:
     assert done.returncode == code, done.stderr[-2000:]
     return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def booked(running: Deployment, month: str, region: str = CANGZHOU) -> dict[str, int]:
+    rows = running.rows(
+        "select member_id, sum(amount)::bigint from account.crediting where region = %s and month = %s group by 1", region, month
+    )
+    return dict(rows)
+
+
+def credit(running: Deployment, region: str, month: str, parameters: str = "", *more: str) -> dict[str, Any]:
+    arguments = ("credit", "--region", region, "--month", month, "--reason", "monthly", "--json", *more)
+    [summary] = said(gongji(running, *arguments, parameters=parameters))
+    return summary

@@ -29,6 +29,7 @@ def piece(
     interest_ppm: int = 0,
     back: bool = False,
     since_ppm: int = 0,
+    title: str = "",
 ) -> Piece:
     """A piece: (member, fen due) or (member, fen due, month). ``back``: of members who are insured anew."""
     return Piece(
@@ -36,7 +37,9 @@ def piece(
         kind=kind,
         region=HOME,
         rules=(Rule("130900:4", source),),
-        entries=tuple(Entry(one[0], one[2] if len(one) > 2 else MONTH, one[1], None, 0, back, since_ppm) for one in entries),
+        entries=tuple(
+            Entry(one[0], one[2] if len(one) > 2 else MONTH, one[1], None, 0, back, since_ppm, title) for one in entries
+        ),
         interest_ppm=interest_ppm,
     )
 

@@ -13,7 +13,7 @@ from shared.errors import Stop
 from shared.money import yuan
 
 _CREDITINGS = """
-    select c.journal_id, c.line, c.month, c.basis, c.article, r.kind from account.crediting as c
+    select c.journal_id, c.line, c.month, c.basis, c.article, c.title, r.kind from account.crediting as c
     join account.credit_run as r using (run_id) where c.member_id = $1 order by c.journal_id, c.line
 """
 _CREDITS = "select credit_no, month, reason from account.credit where member_id = $1 and credit_no = any($2)"
@@ -94,6 +94,8 @@ def _why(entry: Entry, creditings: Sequence[dict[str, Any]], credits_: dict[str,
         if entry.other.startswith("interest:"):  # article and base of the row are the credit's
             return shown | {"kind": "interest", "month": row["month"], "zh": "个人账户利息", "en": "interest"}
         shown |= {"kind": row["kind"], "month": row["month"], "article": row["article"]}
+        if row["title"]:
+            shown["supplement"] = row["title"]
         if row["basis"] is not None:
             shown["basis"] = yuan(row["basis"])
     elif entry.kind == "credit":

@@ -102,6 +102,8 @@ async def _show(connection: Any, asked: Asked, looked: Looked, *, as_json: bool)
 def _line(scale: Scale, planned: Planned, *, monthly: bool) -> dict[str, Any]:
     known = planned.due if isinstance(planned.due, Due) else None
     shown: dict[str, Any] = {"member_id": planned.member_id, "month": scale.month.text}
+    if planned.title:
+        shown["supplement"] = planned.title
     if monthly:
         shown["amount"] = yuan(planned.amount)
     else:

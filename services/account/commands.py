@@ -24,6 +24,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
 
     ``back``: he is insured anew since his account was closed, so that the month is credited to one opened anew.
     ``since_ppm``: of a true-up, the yearly rates added up by which later months of his were credited with interest.
+    ``title``: of what he is due besides the month's credit, the supplement that gives it.
     """
 
     member_id: str
@@ -33,6 +34,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     rule: int
     back: bool = False
     since_ppm: int = 0
+    title: str = ""
 
 
 class Rule(msgspec.Struct, frozen=True, array_like=True):

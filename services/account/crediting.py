@@ -19,7 +19,7 @@ from services.account.worklist import Todo
 from shared.identity import part_of
 from shared.money import PPM, half_up
 
-CreditedKey = tuple[str, str, str]  # member, region, month
+CreditedKey = tuple[str, str, str, str]  # member, region, month, title
 _MONTHS = 12
 
 
@@ -49,6 +49,7 @@ class Credit(NamedTuple):
     article: str
     line: int
     late: int = 0  # of the amount: not to the account, which is closed
+    title: str = ""
 
 
 class Sheet(NamedTuple):
@@ -81,7 +82,7 @@ class _Draft:
 
 def keys_of(piece: Piece) -> Iterator[CreditedKey]:
     """The months a piece is about."""
-    return ((entry.member_id, piece.region, entry.month) for entry in piece.entries)
+    return ((entry.member_id, piece.region, entry.month, entry.title) for entry in piece.entries)
 
 
 def book(piece: Piece, facts: CreditingFacts) -> Sheet | None:
@@ -94,10 +95,11 @@ def book(piece: Piece, facts: CreditingFacts) -> Sheet | None:
     if not draft.credits:
         return None
     first = draft.credits[0]
+    named = f"{piece.run}/{first.month}/{first.member_id}"  # nobody else's: a run credits a member's month once
     journal = Journal(
         journal_id=number,
         issuer=piece.region,
-        number=f"{piece.run}/{first.month}/{first.member_id}",  # nobody else's: a run credits a member's month once
+        number=f"{named}/{first.title}" if first.title else named,
         kind="crediting",
         revision=0,
         part=first.part,
@@ -111,7 +113,7 @@ def _had_by_closed(piece: Piece, entry: Entry, facts: CreditingFacts) -> bool:
     left = facts.left.get(entry.member_id)
     if left is None:
         return False
-    before = facts.booked.get((entry.member_id, piece.region, entry.month))
+    before = facts.booked.get((entry.member_id, piece.region, entry.month, entry.title))
     return not entry.back or (before is not None and before.first < left.number)
 
 
@@ -128,14 +130,14 @@ def interest_since(difference: int, ppm: int) -> int:
 
 def _credit(piece: Piece, entry: Entry, number: int, facts: CreditingFacts, draft: _Draft) -> None:
     rule = piece.rules[entry.rule]
-    key = (entry.member_id, piece.region, entry.month)
+    key = (entry.member_id, piece.region, entry.month, entry.title)
     before = facts.booked.get(key)
     if before is not None and (piece.kind == MONTHLY or before.run >= piece.run):
         return
     booked = before.amount if before else 0
     difference = entry.due - booked
     balance = facts.balances.get(entry.member_id, 0)
-    interest = interest_of(balance, piece.interest_ppm) + interest_since(difference, entry.since_ppm)
+    interest = interest_of(balance, 0 if entry.title else piece.interest_ppm) + interest_since(difference, entry.since_ppm)
     if not difference and not interest:
         return
     _open(piece.region, entry.member_id, facts, draft)
@@ -155,10 +157,9 @@ def _credit(piece: Piece, entry: Entry, number: int, facts: CreditingFacts, draf
         _take_back(piece.region, entry.member_id, journals.interest(piece.region), (-interest - spent, spent), draft)
         recoverable += spent
     part = part_of(entry.member_id)
+    who = (entry.member_id, entry.month, part)
     draft.credits.append(
-        Credit(
-            entry.member_id, entry.month, part, difference, recoverable, interest, entry.basis, rule.source, rule.article, line
-        )
+        Credit(*who, difference, recoverable, interest, entry.basis, rule.source, rule.article, line, title=entry.title)
     )
     facts.balances[entry.member_id] = balance + difference + recoverable + interest
     facts.booked[key] = Booked(entry.due, piece.run, rule.source, before.first if before else number)
@@ -175,7 +176,7 @@ def _open(region: str, member_id: str, facts: CreditingFacts, draft: _Draft) -> 
 def _correct(piece: Piece, entry: Entry, _number: int, facts: CreditingFacts, draft: _Draft) -> None:
     """A month that was credited before the account was closed: a true-up's difference, outside the account."""
     rule = piece.rules[entry.rule]
-    key = (entry.member_id, piece.region, entry.month)
+    key = (entry.member_id, piece.region, entry.month, entry.title)
     before = facts.booked.get(key)
     if piece.kind == MONTHLY or before is None or before.run >= piece.run or entry.due == before.amount:
         return
@@ -194,7 +195,7 @@ def _correct(piece: Piece, entry: Entry, _number: int, facts: CreditingFacts, dr
     who = (entry.member_id, entry.month, part_of(entry.member_id))
     amounts = (entry.due - before.amount, recoverable + max(-interest, 0), interest)
     late += max(interest, 0)
-    draft.credits.append(Credit(*who, *amounts, entry.basis, rule.source, rule.article, line, late))
+    draft.credits.append(Credit(*who, *amounts, entry.basis, rule.source, rule.article, line, late, entry.title))
     facts.booked[key] = Booked(entry.due, piece.run, rule.source, before.first)
 
 

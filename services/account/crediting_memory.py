@@ -29,7 +29,7 @@ class MemoryCreditingStore(MemoryStore):
                 self.leavers[account.member_id] = self.leavers[account.member_id]._replace(closed=False)
             self.worklist += todo
             for one in credited:
-                key = (one.member_id, piece.region, one.month)
+                key = (one.member_id, piece.region, one.month, one.title)
                 before = self._booked.get(key, Booked(0, 0, one.source, journal.journal_id))
                 if before.run == piece.run:
                     raise ValueError("this run has credited this month")

@@ -29,18 +29,19 @@ class CreditingStore(Store, Protocol):
 
 # ``offset 0`` keeps each look-up to the key, also on a table that has no statistics yet (as in the register's store).
 _BOOKED = """
-    select k.member_id, k.region, k.month, sum(c.amount)::bigint, max(c.run_id),
+    select k.member_id, k.region, k.month, k.title, sum(c.amount)::bigint, max(c.run_id),
         (array_agg(c.source order by c.run_id desc))[1], min(c.journal_id)
-    from unnest($1::text[], $2::text[], $3::text[]) as k (member_id, region, month)
+    from unnest($1::text[], $2::text[], $3::text[], $4::text[]) as k (member_id, region, month, title)
     cross join lateral (
         select amount, run_id, source, journal_id from account.crediting as r
-        where r.member_id = k.member_id and r.region = k.region and r.month = k.month offset 0
+        where r.member_id = k.member_id and r.region = k.region and r.month = k.month
+            and r.title = k.title offset 0
     ) as c
-    group by 1, 2, 3
+    group by 1, 2, 3, 4
 """
 _CREDIT = (
     *("member_id", "region", "month", "run_id", "part", "amount", "recoverable", "interest", "basis", "source", "article"),
-    *("journal_id", "line", "late"),
+    *("journal_id", "line", "late", "title"),
 )
 _CLOSE = "update account.balance set balance = 0, version = version + 1, closed = true where member_id = $1 and not closed"
 _CLOSED = """
@@ -61,7 +62,7 @@ class PostgresCreditingStore(PostgresStore):
         if not keys:
             return {}
         rows = await tx.fetch(_BOOKED, *(list(column) for column in zip(*keys, strict=True)))
-        return {(row[0], row[1], row[2]): Booked(*row[3:]) for row in map(tuple, rows)}
+        return {(row[0], row[1], row[2], row[3]): Booked(*row[4:]) for row in map(tuple, rows)}
 
     async def record_sheets(self, tx: Tx, sheets: Sequence[Sheet]) -> None:
         """Writes credits, journals, postings and the work list, and moves the balances."""
@@ -72,7 +73,7 @@ class PostgresCreditingStore(PostgresStore):
             number = journal.journal_id
             for c in booked:
                 fixed = (c.member_id, piece.region, c.month, piece.run, c.part, c.amount, c.recoverable, c.interest)
-                rows.append((*fixed, c.basis, c.source, c.article, number, c.line, c.late))
+                rows.append((*fixed, c.basis, c.source, c.article, number, c.line, c.late, c.title))
                 moved[c.member_id] = moved.get(c.member_id, 0) + c.amount + c.recoverable + c.interest - c.late
             todo += [(number, *item[:4], part_of(item.member_id), item.amount, None, None) for item in items]
         await copy_rows(tx, "crediting", _CREDIT, rows)

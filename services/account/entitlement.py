@@ -22,6 +22,7 @@ NOT_IN_BENEFIT_PERIOD: Final = "not_in_benefit_period"
 NOT_PAID: Final = "not_paid"
 NO_ACCOUNT: Final = "no_account"
 NO_BASE: Final = "no_contribution_base"
+NO_FIGURE: Final = "no_figure"  # of a supplement: followed by the names of the operator's parameters
 
 _A_YEAR: Final = " a year"
 INTEREST: Final = "interest"  # among the words of a scale, beside those of each kind of member
@@ -38,6 +39,7 @@ class Span(NamedTuple):
     covered_to: date | None
     paid_through: str | None
     contribution_base: int | None
+    supplements: tuple[str, ...] = ()
 
 
 class Due(NamedTuple):
@@ -86,7 +88,8 @@ class Scale:
         self.interest_ppm = 0
         if crediting.interest is not None:
             self.interest_ppm = _figure(crediting.interest, version.figures, month.first) or 0
-        self._crediting = crediting
+        self._crediting, self._figures = crediting, version.figures
+        self.supplement_article = "" if crediting.supplement is None else crediting.supplement.article
         self.article = crediting.months.article  # by which a month that was credited comes to nothing after all
         self._ways = {kind: _way(_row(crediting, kind), version.figures, month.first) for kind in kinds_of_member()}
 
@@ -110,7 +113,18 @@ class Scale:
         Interest has, also at no rate: a month is credited with all of its interest or with none.
         """
         said = {" ".join(kind): way.words for kind, way in self._ways.items() if not way.missing}
+        said |= self._supplement_words()
         return said if self._crediting.interest is None else said | {INTEREST: f"{_percent(self.interest_ppm)}{_A_YEAR}"}
+
+    def _supplement_words(self) -> dict[str, str]:
+        rule, said = self._crediting.supplement, {}
+        for status in ("active", "retired") if rule is not None else ():
+            assert rule is not None
+            amount, rate = (_figure(figure, self._figures, self.month.first, status) for figure in (rule.amount, rule.rate))
+            parts = ([] if amount is None else [yuan(amount)]) + ([] if rate is None else [f"{_percent(rate)} of the own base"])
+            if parts:
+                said[f"{rule.supplement} {status}"] = f"{' and '.join(parts)} ({rule.article})"
+        return said
 
     def due(self, history: Sequence[Span]) -> Due | str:
         """What a member is due for the month, or why nothing. ``history``: in order of ``valid_from``.
@@ -129,6 +143,24 @@ class Scale:
             return way.due
         base = span.contribution_base
         return NO_BASE if base is None else Due(half_up(base * way.rate_ppm, PPM), base, way.article, way.source)
+
+    def supplement(self, history: Sequence[Span]) -> Due | str | None:
+        """What a member's supplement gives besides, or why nothing. None: there is none, or he has none, or has no month.
+
+        Raises Stop for a parameter that is no table by status.
+        """
+        rule, span = self._crediting.supplement, self.state(history)
+        if rule is None or span is None or span.region != self.region or rule.supplement not in span.supplements:
+            return None
+        if self._left_out(self._ways[span.status, span.employment, span.sector], span, history) is not None:
+            return None
+        amount, rate = (_figure(figure, self._figures, self.month.first, span.status) for figure in (rule.amount, rule.rate))
+        if amount is None and rate is None:
+            return f"{NO_FIGURE}: {rule.amount.needs} or {rule.rate.needs} ({rule.article})"
+        base = span.contribution_base
+        if rate and base is None:
+            return NO_BASE
+        return Due((amount or 0) + half_up((base or 0) * (rate or 0), PPM), base if rate else None, rule.article, "civil_servant")
 
     def _left_out(self, way: _Way, span: Span, history: Sequence[Span]) -> str | None:
         if not way.article:
@@ -210,8 +242,11 @@ def _fixed(row: MonthlyCredit, amount: int, words: str) -> _Way:
     return _Way(row.article, row.source, f"{words} ({row.article})", Due(amount, None, row.article, row.source))
 
 
-def _figure(figure: Figure, figures: Figures, day: date) -> int | None:
-    """A figure's value (fen, or parts per million); None where the operator has not supplied it for that day."""
+def _figure(figure: Figure, figures: Figures, day: date, status: str | None = None) -> int | None:
+    """A figure's value (fen, or parts per million); None where the operator has not supplied it for that day.
+
+    With a ``status`` it may be a table by status.
+    """
     value = figure.value
     if figure.needs is not None:
         given = figures.at(figure.needs, day)
@@ -220,6 +255,10 @@ def _figure(figure: Figure, figures: Figures, day: date) -> int | None:
             given = later[0].value if later else None
         if given is None:
             return None
+        if isinstance(given, tuple) and status is not None and all(row.level is None for row in given):
+            given = next((row.value for row in given if row.status in {None, status}), None)
+            if given is None:
+                return None
         if isinstance(given, tuple):
             raise Stop(f"the parameter {figure.needs} is one value, not a table")
         value = given

@@ -30,6 +30,12 @@ CHART = (
     ChartRow("fund:<region>:veterans", "debit", "优抚对象医疗补助支出", "veterans' subsidy, spent"),
     ChartRow("contributions", "debit", "个人账户划入来源", "contributions, source of account credits"),
     ChartRow("fund:<region>:account_credits", "debit", "统筹基金划入个人账户", "pooled fund, credited to accounts"),
+    ChartRow(
+        "fund:<region>:civil_servant_credits",
+        "debit",
+        "公务员医疗补助划入个人账户",
+        "civil-servant supplement, credited to accounts",
+    ),
     ChartRow("interest:<region>", "debit", "个人账户利息支出", "interest credited to accounts"),
     ChartRow("personal:<member>", "credit", "个人账户", "a member's personal account"),
     ChartRow("recoverable:<member>", "debit", "应收回多划个人账户资金", "credited too much and spent: to be had back"),
@@ -126,7 +132,11 @@ ENTRIES = (
     EntryRow("credit", ("contributions -> personal:<member>",), "个人账户划入", "a credit to an account"),
     EntryRow(
         "crediting",
-        ("contributions -> personal:*", "fund:<region>:account_credits -> personal:*", "interest:<region> -> personal:*"),
+        (
+            "contributions -> personal:*",
+            "fund:<region>:account_credits or civil_servant_credits -> personal:*",
+            "interest:<region> -> personal:*",
+        ),
         "月划入、补划、利息：一批参保人一张凭证",
         "a month's credits, differences and interest: one journal for many members",
     ),
@@ -268,8 +278,9 @@ def credit(member_id: str, amount: int) -> tuple[Posting, ...]:
 
 
 def source(region: str, name: str) -> str:
-    """The account that credits come from: ``contributions``, or the ``pooled`` fund."""
-    return f"fund:{region}:account_credits" if name == "pooled" else "contributions"
+    """The account that credits come from: ``contributions``, the ``pooled`` fund or that of the supplement."""
+    funds = {"pooled": f"fund:{region}:account_credits", "civil_servant": f"fund:{region}:civil_servant_credits"}
+    return funds.get(name, "contributions")
 
 
 def recoverable(member_id: str) -> str:

@@ -1,9 +1,9 @@
 """Who is to be credited with what: the register read from end to end, in the order of members, a few thousand rows at a time."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
-from services.account.entitlement import Due, Scale, Span
+from services.account.entitlement import NOT_IN_REGION, Due, Scale, Span
 from services.account.leaving import Gone, is_back
 from shared.errors import Stop
 from shared.runtime.database import BY_KEYS
@@ -14,10 +14,10 @@ _PREFETCH: Final = 5000
 # index gives the order, so nothing is sorted, and memory stays the same however many there are.
 _HISTORIES: Final = """
 select m.member_id, m.region, m.status, m.employment, m.sector, m.valid_from, m.covered_to, m.paid_through,
-    m.contribution_base, booked.amount, gone.region, gone.closed_on, gone.leaving,
+    m.contribution_base, m.supplements, booked.amount, booked.supplement, gone.region, gone.closed_on, gone.leaving,
     case when cardinality($4::bigint[]) = 0 then 0 else (
         select coalesce(sum(r.ppm), 0)::int from unnest($4::bigint[], $5::int[]) as r (run_id, ppm)
-        join account.crediting as c on (c.member_id, c.region, c.run_id) = (m.member_id, $1, r.run_id)
+        join account.crediting as c on (c.member_id, c.region, c.run_id, c.title) = (m.member_id, $1, r.run_id, '')
     ) end as since_ppm
 from eligibility.member as m
 left join lateral (
@@ -25,12 +25,14 @@ left join lateral (
     order by k.number desc limit 1
 ) as gone on true
 cross join lateral (
-    select sum(c.amount)::bigint as amount from account.crediting as c
+    select (sum(c.amount) filter (where c.title = ''))::bigint as amount,
+        (sum(c.amount) filter (where c.title <> ''))::bigint as supplement
+    from account.crediting as c
     where c.member_id = m.member_id and c.region = $1 and c.month = $2
 ) as booked
-where (booked.amount is not null or exists (
+where (booked.amount is not null or booked.supplement is not null or exists (
         select from eligibility.member as o where o.member_id = m.member_id and o.region = $1
-    )) and not ($3 and booked.amount is not null)
+    )) and not ($3 and booked.amount is not null and ($6 or booked.supplement is not null))
 order by m.member_id, m.valid_from
 """
 # What is being booked meanwhile is in the tables though not in the snapshot: a scan, cheap when the plan was made, reads all of
@@ -53,6 +55,7 @@ class Planned(NamedTuple):
     booked: int | None
     back: bool = False  # he left, and is insured anew
     since_ppm: int = 0  # the yearly rates, added up, by which his later months were credited with interest
+    title: str = ""  # the supplement that gives it; of the month's credit none
 
     @property
     def amount(self) -> int:
@@ -95,23 +98,32 @@ async def plan(connection: Any, scale: Scale, later: Sequence[Rate] = (), *, onl
     """
     await connection.execute(_BY_KEYS)
     rates = ([rate.run for rate in later], [rate.ppm for rate in later])
-    rows = connection.cursor(_HISTORIES, scale.region, scale.month.text, only_new, *rates, prefetch=_PREFETCH)
-    member_id, booked, gone, since = "", None, None, 0
+    asked = (scale.region, scale.month.text, only_new, *rates, not scale.supplement_article)
+    member_id, row = "", None
     history: list[Span] = []
-    async for row in rows:
-        if row[0] != member_id:
-            if history:
-                yield _planned(scale, member_id, history, booked, gone)._replace(since_ppm=since)
-            member_id, history, booked, since = row[0], [], row[9], row[13]
-            gone = None if row[10] is None else Gone(*row[10:13])
-        history.append(Span(*row[1:9]))
-    if history:
-        yield _planned(scale, member_id, history, booked, gone)._replace(since_ppm=since)
+    async for found in connection.cursor(_HISTORIES, *asked, prefetch=_PREFETCH):
+        if found[0] != member_id:
+            for planned in _planned(scale, history, row, only_new=only_new):
+                yield planned
+            member_id, row, history = found[0], found, []
+        history.append(Span._make((*found[1:9], tuple(found[9]))))
+    for planned in _planned(scale, history, row, only_new=only_new):
+        yield planned
 
 
-def _planned(scale: Scale, member_id: str, history: Sequence[Span], booked: int | None, gone: Gone | None) -> Planned:
-    if gone is None:
-        return Planned(member_id, scale.due(history), booked)
-    now = scale.state(history)
-    back = now is not None and is_back(history, now, gone)
-    return Planned(member_id, CLOSED if booked is None and not back else scale.due(history), booked, back)
+def _planned(scale: Scale, history: Sequence[Span], row: Any, *, only_new: bool) -> Iterator[Planned]:
+    """The month's credit of a member, and what his supplement gives besides. ``only_new``: what has nothing booked."""
+    if row is None:
+        return
+    member_id, booked, supplement = row[0], row[10], row[11]
+    gone = None if row[12] is None else Gone(*row[12:15])
+    now = None if gone is None else scale.state(history)
+    back = gone is not None and now is not None and is_back(history, now, gone)
+    shut = gone is not None and not back
+    if booked is None or not only_new:
+        yield Planned(member_id, CLOSED if shut and booked is None else scale.due(history), booked, back, row[15])
+    if not scale.supplement_article or (only_new and supplement is not None) or (shut and supplement is None):
+        return
+    due = scale.supplement(history)
+    if due is not None or supplement is not None:
+        yield Planned(member_id, due or NOT_IN_REGION, supplement, back, title="civil_servant")

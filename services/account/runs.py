@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from services.account import commands
 from services.account.commands import COMMANDS, MONTHLY, PIECE, TRUE_UP, Entry, Piece, Rule
-from services.account.entitlement import INTEREST, NOT_IN_REGION, Due, Scale, rate_said
+from services.account.entitlement import INTEREST, NO_FIGURE, NOT_IN_REGION, Due, Scale, rate_said
 from services.account.plan import CLOSED, Planned, Rate, check, plan
 from services.account.waiting import Bookings
 from shared.errors import Stop
@@ -68,8 +68,12 @@ async def due(reader: Any, asked: Asked, came: Came, looked: Looked) -> AsyncIte
             looked(1)
             if isinstance(planned.due, str) and planned.due != NOT_IN_REGION:
                 came.left_out[planned.due] += 1
+            if isinstance(planned.due, str) and planned.due.startswith(
+                NO_FIGURE
+            ):  # not supplied (any more) is no reason to take back
+                continue
             closed = planned.due == CLOSED
-            interest = scale.interest_ppm if asked.kind == MONTHLY and isinstance(planned.due, Due) else 0
+            interest = scale.interest_ppm if asked.kind == MONTHLY and isinstance(planned.due, Due) and not planned.title else 0
             if not closed and (planned.difference or interest):
                 yield scale, planned
 
@@ -202,10 +206,15 @@ def _piece(asked: Asked, run: int, scale: Scale, group: Sequence[Planned]) -> Pi
     entries = []
     for planned in group:
         due_now = planned.due
-        rule = Rule(due_now.article, due_now.source) if isinstance(due_now, Due) else Rule(scale.article, "contributions")
+        none_by = Rule(scale.supplement_article, "civil_servant") if planned.title else Rule(scale.article, "contributions")
+        rule = Rule(due_now.article, due_now.source) if isinstance(due_now, Due) else none_by
         basis = due_now.basis if isinstance(due_now, Due) else None
         number = rules.setdefault(rule, len(rules))
-        entries.append(Entry(planned.member_id, scale.month.text, planned.amount, basis, number, planned.back, planned.since_ppm))
+        entries.append(
+            Entry(
+                planned.member_id, scale.month.text, planned.amount, basis, number, planned.back, planned.since_ppm, planned.title
+            )
+        )
     interest = scale.interest_ppm if asked.kind == MONTHLY else 0
     kind: Any = MONTHLY if asked.kind == MONTHLY else TRUE_UP
     return Piece(run=run, kind=kind, region=asked.region, rules=tuple(rules), entries=tuple(entries), interest_ppm=interest)

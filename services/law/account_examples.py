@@ -21,7 +21,8 @@ _SINCE: Final = date(2020, 1, 1)
 def credited(line: Mapping[str, Any], region: str, policies: Policies) -> str:
     """What a month comes to, in yuan, or why it is not credited, or ``needs`` and the parameters that are not supplied.
 
-    With a ``balance`` also the interest that comes with it: ``124.00 and 0.12``.
+    With a ``balance`` also the interest that comes with it: ``124.00 and 0.12``; with ``supplements`` what they give besides:
+    ``124.00, civil_servant 50.00``.
     """
     scale = Scale.of(policies, region, Month.of(line["month"]))
     history = list(_history(line, region))
@@ -31,6 +32,9 @@ def credited(line: Mapping[str, Any], region: str, policies: Policies) -> str:
     if not isinstance(due, Due):
         return due
     amount = yuan(due.amount)
+    if "supplements" in line:
+        more = scale.supplement(history)
+        return f"{amount}, {line['supplements'][0]} {yuan(more.amount) if isinstance(more, Due) else more or 'nothing'}"
     return f"{amount} and {yuan(interest_of(fen(line['balance']), scale.interest_ppm))}" if "balance" in line else amount
 
 
@@ -69,6 +73,7 @@ def _history(line: Mapping[str, Any], region: str) -> Iterator[Span]:
         covered_to=covered_to,
         paid_through=line.get("paid_through"),
         contribution_base=None if base is None else fen(base),
+        supplements=tuple(line.get("supplements", ())),
     )
     yield span
     if "retires" in line:

@@ -133,6 +133,9 @@ def _credits(crediting: Crediting | None, shown: _Shown) -> _Found:
         yield "a figure is not supplied", "nothing is credited", crediting.rows[0].article, names
     if crediting.retirement is not None:
         yield "retiring", crediting.retirement.rule, crediting.retirement.article, by(lambda line, _: "retires" in line)
+    if (rule := crediting.supplement) is not None:
+        says = f"`{rule.amount.needs}`, `{rule.rate.needs}` of the own base, or both"
+        yield rule.supplement, says, rule.article, by(lambda line, _: "supplements" in line)
     if crediting.interest is not None:
         yield "interest", _figure(crediting.interest), crediting.interest.article, by(lambda line, _: "balance" in line)
 

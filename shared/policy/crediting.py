@@ -15,7 +15,7 @@ from shared.policy.figure import Cited, Figure, Status, Strict
 
 Employment = Literal["employee", "flexible_full", "flexible_pooled_only"]
 Sector = Literal["enterprise", "government"]
-Source = Literal["contributions", "pooled"]
+Source = Literal["contributions", "pooled", "civil_servant"]
 
 
 class Percent(Figure):
@@ -72,6 +72,17 @@ class MonthlyCredit(Cited):
         )
 
 
+class SupplementCredit(Cited):
+    """What those who have a supplement are credited with besides, out of its fund; both, where both are supplied.
+
+    The operator's table may differ by status: of what is supplied of ``amount`` and ``rate`` each counts.
+    """
+
+    supplement: Literal["civil_servant"]
+    amount: Yuan
+    rate: Percent  # of the own contribution base
+
+
 class Months(Cited):
     """Which months are credited: those of the benefit period, or those paid. ``retired`` members pay nothing."""
 
@@ -99,6 +110,7 @@ class Crediting(Strict):
     retirement: Retirement | None = None
     rows: Annotated[tuple[MonthlyCredit, ...], Field(min_length=1)]
     interest: Percent | None = None
+    supplement: SupplementCredit | None = None
 
     @model_validator(mode="after")
     def _no_holes(self) -> Self:

@@ -20,7 +20,15 @@ from shared.reasons import reason
 from shared.runtime.kept import Spill
 
 MIGRATIONS = Path(__file__).parents[2] / "deploy/migrations/sql"
-NAMES = ("0001_account", "0002_crediting", "0006_account", "0008_late_credits", "0009_opening", "0010_interest")
+NAMES = (
+    "0001_account",
+    "0002_crediting",
+    "0006_account",
+    "0008_late_credits",
+    "0009_opening",
+    "0010_interest",
+    "0011_supplement",
+)
 SQL = "".join((MIGRATIONS / f"{name}.sql").read_text() for name in NAMES)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Final
 
 import asyncpg
 import pytest
@@ -14,7 +15,17 @@ from services.account.crediting_store import PostgresCreditingStore
 from services.account.ledger import Posting
 from shared.errors import Stop
 
-NAMES = ("0001_account", "0002_crediting", "0006_account", "0008_late_credits", "0009_opening", "0010_interest")
+SERVANT: Final = "civil_servant"
+
+NAMES = (
+    "0001_account",
+    "0002_crediting",
+    "0006_account",
+    "0008_late_credits",
+    "0009_opening",
+    "0010_interest",
+    "0011_supplement",
+)
 SQL = [Path(__file__).parents[2] / f"deploy/migrations/sql/{name}.sql" for name in NAMES]
 
 
@@ -38,14 +49,33 @@ async def _tables(dsn: str) -> asyncpg.Connection:
 async def test_what_months_have_is_remembered_by_member_region_and_month(books: CreditBooks) -> None:
     await books.run(piece(1, ("M1", 8_000), ("M2", 100)), piece(2, ("M1", 7_000, "2023-06")))
     await books.run(piece(5, ("M1", 8_644), kind="true_up", source="pooled"))
-    keys = {("M1", HOME, MONTH), ("M1", HOME, "2023-06"), ("M2", HOME, MONTH), ("M2", HOME, "2023-06"), ("M1", "440800", MONTH)}
+    months = (("M1", MONTH), ("M1", "2023-06"), ("M2", MONTH), ("M2", "2023-06"))
+    keys = {(member, HOME, month, "") for member, month in months} | {("M1", "440800", MONTH, ""), ("M1", HOME, MONTH, SERVANT)}
     assert await books.credit_store.booked(books.tx, keys) == {
-        ("M1", HOME, MONTH): Booked(8_644, 5, "pooled", 1),
-        ("M1", HOME, "2023-06"): Booked(7_000, 2, "contributions", 2),
-        ("M2", HOME, MONTH): Booked(100, 1, "contributions", 1),
+        ("M1", HOME, MONTH, ""): Booked(8_644, 5, "pooled", 1),
+        ("M1", HOME, "2023-06", ""): Booked(7_000, 2, "contributions", 2),
+        ("M2", HOME, MONTH, ""): Booked(100, 1, "contributions", 1),
     }
     assert await books.credit_store.booked(books.tx, ()) == {}
     assert [await books.balance(member) for member in ("M1", "M2")] == [15_644, 100]
+
+
+async def test_a_supplement_is_credited_beside_the_month_and_trued_up_by_itself(books: CreditBooks) -> None:
+    month = piece(1, ("M1", 8_000), interest_ppm=12_000)
+    beside = piece(1, ("M1", 5_000), source=SERVANT, title=SERVANT, interest_ppm=12_000)
+    await books.run(month, beside, beside)
+    await books.run(piece(2, ("M1", 5_500), source=SERVANT, title=SERVANT, kind="true_up"))
+    assert await books.run(month, beside) == [None, None]
+    assert await books.postings() == [
+        Posting("contributions", "personal:M1", 8_000),
+        Posting(f"fund:{HOME}:civil_servant_credits", "personal:M1", 5_000),  # interest comes with the month's credit alone
+        Posting(f"fund:{HOME}:civil_servant_credits", "personal:M1", 500),
+    ]
+    keys = {("M1", HOME, MONTH, ""), ("M1", HOME, MONTH, SERVANT)}
+    assert {key[3]: one.amount for key, one in (await books.credit_store.booked(books.tx, keys)).items()} == {
+        "": 8_000,
+        SERVANT: 5_500,
+    }
 
 
 async def test_the_same_history_gives_the_same_postings(books: CreditBooks) -> None:
@@ -164,7 +194,8 @@ _ROW = "insert into account.crediting values ('M9', '130900', '2023-05', 1, 1, "
         (f"{_ROW} -5, 6, 0, null, 'pooled', 'a', 1, 1)", "crediting_recoverable"),
         (f"{_ROW} 5, 0, 0, null, 'pooled', 'a', 1, 1, 6)", "crediting_late"),
         (f"{_ROW} 5, 0, -1, null, 'pooled', 'a', 1, 1)", "crediting_interest"),
-        (f"{_ROW} 5, 0, 0, null, 'nobody', 'a', 1, 1)", "crediting_source"),
+        (f"{_ROW} 5, 0, 0, null, 'nobody', 'a', 1, 1, 0, '')", "crediting_source"),
+        (f"{_ROW} 5, 0, 0, null, 'pooled', 'a', 1, 1, 0, 'civil_servant')", "crediting_title"),
         ("insert into account.journal select 99, issuer, number, 'gift', revision, part from account.journal", "journal_kind"),
     ],
 )

@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from account_command import AVERAGES, BAZHONG, CANGZHOU, KASHGAR, REGISTER, gongji, member, said
+from account_command import AVERAGES, BAZHONG, CANGZHOU, KASHGAR, REGISTER, booked, credit, gongji, member, said
 from deployment import Deployment, deployment
 from servers import LocalServers
 
@@ -34,19 +34,6 @@ def parameters(tmp_path: Path) -> Any:
         return str(file)
 
     return write
-
-
-def booked(running: Deployment, month: str, region: str = CANGZHOU) -> dict[str, int]:
-    rows = running.rows(
-        "select member_id, sum(amount)::bigint from account.crediting where region = %s and month = %s group by 1", region, month
-    )
-    return dict(rows)
-
-
-def credit(running: Deployment, region: str, month: str, parameters: str = "", *more: str) -> dict[str, Any]:
-    arguments = ("credit", "--region", region, "--month", month, "--reason", "monthly", "--json", *more)
-    [summary] = said(gongji(running, *arguments, parameters=parameters))
-    return summary
 
 
 def test_a_month_is_credited_by_the_formulas_once_and_written_down(running: Deployment, parameters: Any) -> None:
@@ -173,6 +160,33 @@ def test_kashgars_provisional_credit_is_trued_up_back_to_the_first_month(running
     assert account["closing"] == account["entries"][-1]["balance"] == "259.32"
 
 
+def test_kashgars_civil_servants_are_credited_by_the_operators_table_once_it_is_there(
+    running: Deployment, parameters: Any
+) -> None:
+    running.register([member("K9", KASHGAR, valid_from="2022-11-01", supplements=["civil_servant"])])
+    rate = {"individual_contribution_rate": "2"}
+    first = credit(running, KASHGAR, "2022-11", parameters({KASHGAR: rate}))
+    assert first["left_out"] == {"no_figure: civil_servant_credit.amount or civil_servant_credit.rate (653100:28)": 1}
+    table = parameters({KASHGAR: rate | {"civil_servant_credit.amount": "50.00"}})
+    again = credit(running, KASHGAR, "2022-11", table)
+    assert (again["accounts"], again["amount"], again["left_out"]) == (1, "50.00", {})
+    assert credit(running, KASHGAR, "2022-11", table)["accounts"] == 0
+    more = parameters({KASHGAR: rate | {"civil_servant_credit.amount": "60.00"}})
+    refused = gongji(running, "credit", "--region", KASHGAR, "--month", "2022-11", "--reason", "x", parameters=more)
+    assert (refused.returncode, "50.00 (653100:28) then, 60.00 (653100:28) now" in refused.stderr) == (1, True)
+    span = ("trueup", "--region", KASHGAR, "--from", "2022-11", "--to", "2022-11", "--reason", "the table changed", "--json")
+    [done] = said(gongji(running, *span, parameters=more))
+    assert (done["accounts"], done["amount"]) == (1, "10.00")
+    [kept] = said(gongji(running, *span, parameters=parameters({KASHGAR: rate})))  # a table that is gone takes nothing back
+    assert kept["accounts"] == 0
+    [account] = said(gongji(running, "show", "K9", "--json"))
+    assert [(e["kind"], e.get("supplement"), e["amount"], e["article"]) for e in account["entries"]] == [
+        ("monthly", None, "124.00", "653100:2"), ("monthly", "civil_servant", "50.00", "653100:28"),
+        ("true_up", "civil_servant", "10.00", "653100:28"),
+    ]  # fmt: skip
+    assert account["entries"][1]["other"] == "fund:653100:civil_servant_credits"
+
+
 def test_a_base_that_was_corrected_is_trued_up_and_what_was_spent_is_on_the_work_list(
     running: Deployment, parameters: Any
 ) -> None:
@@ -217,17 +231,9 @@ def test_an_account_is_closed_as_the_article_lets_and_a_late_reversal_goes_to_th
     assert (closed["to"], closed["article"]) == ("paid_out", "130900:8")
     twice = gongji(running, *asked, "--reason", "x")
     assert (twice.returncode, "closed already" in twice.stderr) == (1, True)
-    running.send(
-        [
-            {
-                "type": "reversal",
-                "claim_no": "B7",
-                "institution_id": "H1",
-                "reversed_at": "2023-10-02T09:00:00+08:00",
-                "reason": "r",
-            }
-        ]
-    )
+    running.send([
+        {"type": "reversal", "claim_no": "B7", "institution_id": "H1", "reversed_at": "2023-10-02T09:00:00+08:00", "reason": "r"}
+    ])  # fmt: skip
     running.drain()
     [account] = said(gongji(running, "show", "C7", "--json"))
     assert (account["closing"], account["closed"]["disposal"]) == ("0.00", "paid_out")

@@ -56,7 +56,12 @@ def test_every_account_that_is_booked_stands_in_the_chart() -> None:
     booked += payment.releasing(HOME, Released("I1", 5, Decimal(60), 3, 2))
     booked += [one for disposal in ("transferred", "paid_out", "heirs") for one in journals.closing("M1", HOME, disposal, 1)]
     names = {name for debit, credit, _ in booked for name in (debit, credit)}
-    names |= {journals.source(HOME, "pooled"), journals.source(HOME, "contributions"), journals.interest(HOME)}
+    names |= {
+        journals.source(HOME, "pooled"),
+        journals.source(HOME, "contributions"),
+        journals.source(HOME, "civil_servant"),
+        journals.interest(HOME),
+    }
     names |= {journals.recoverable("M1"), journals.closed_accounts(HOME), journals.member(HOME, "M1")}
     assert [name for name in names if not any(re.fullmatch(p, name) for p in patterns)] == []
     assert [p for p in patterns if not any(re.fullmatch(p, name) for name in names)] == []

@@ -59,7 +59,7 @@ ONCE = Query(
     where r.run_id is null or r.region <> c.region or c.month not between r.first_month and r.last_month
         or (r.kind = 'monthly' and exists (
             select from account.crediting o join account.credit_run s using (run_id)
-            where (o.member_id, o.region, o.month) = (c.member_id, c.region, c.month) and o.run_id <> c.run_id
+            where (o.member_id, o.region, o.month, o.title) = (c.member_id, c.region, c.month, c.title) and o.run_id <> c.run_id
                 and (s.kind = 'monthly' or o.journal_id < c.journal_id)))
     """,
 )
