@@ -164,7 +164,7 @@ async def test_a_dry_run_books_nothing_and_says_what_the_run_will_say(payers: Pa
 
 
 REFUSED: list[tuple[list[str], type[Exception], str]] = [
-    (["pay", "--region", ZHANJIANG, "--month", "2999-01", "--reason", "x"], Stop, "no policy of region 440800"),
+    (["pay", "--region", ZHANJIANG, "--month", "2999-01", "--reason", "x"], Stop, "2999-01 is not over"),
     (["pay", "--region", BAZHONG, "--month", "{current}", "--reason", "x"], Stop, "is not over"),
     (["pay", "--region", ZHANJIANG, "--month", "2022-10", "--reason", "x"], Stop, "no policy"),
     (["pay", "--region", "999999", "--month", "2023-05", "--reason", "x"], Stop, "no policy pack for region 999999"),
