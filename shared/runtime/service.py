@@ -24,6 +24,7 @@ from faststream.kafka import KafkaBroker
 from faststream.specification import AsyncAPI
 from prometheus_client import make_asgi_app
 
+from deploy.migrations import run as migrate
 from shared.errors import Stop
 from shared.runtime import topics
 from shared.runtime.cache import Projection
@@ -236,8 +237,6 @@ def _settle_garbage_collector() -> None:
 
 async def prepare(settings: Settings) -> tuple[str, str]:
     """Makes servers ready for this program: topics and books. Returns (cluster id, incarnation of the database)."""
-    from deploy.migrations import run as migrate  # noqa: PLC0415 - alembic takes 0.3 s to import, and only this needs it
-
     cluster_id = await topics.prepare(settings.kafka, settings.partitions)
     await asyncio.to_thread(migrate, settings.postgres)
     return cluster_id, await join(settings, cluster_id)
