@@ -219,8 +219,8 @@ def roll(running: Deployment, **extra: str) -> None:
 @contextmanager
 def redis_away(running: Deployment, *, how: Callable[..., AbstractContextManager[None]]) -> Iterator[None]:
     """Redis answers nobody; claims are settled all the same, and what they used is in Redis soon after it is back."""
-    before = _decided(running)
     with how(running, name="redis"):
+        before = _decided(running)  # now: what was shown just before a kill is lost with it, and nobody has to show it again
         until(lambda: len(_decided(running) - before) >= 20, "claims to be settled without Redis")
         meanwhile = sorted(_decided(running) - before)
         yield
