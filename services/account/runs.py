@@ -68,9 +68,8 @@ async def due(reader: Any, asked: Asked, came: Came, looked: Looked) -> AsyncIte
             looked(1)
             if isinstance(planned.due, str) and planned.due != NOT_IN_REGION:
                 came.left_out[planned.due] += 1
-            if isinstance(planned.due, str) and planned.due.startswith(
-                NO_FIGURE
-            ):  # not supplied (any more) is no reason to take back
+            # Not supplied (any more) is no reason to take back.
+            if isinstance(planned.due, str) and planned.due.startswith(NO_FIGURE):
                 continue
             closed = planned.due == CLOSED
             interest = scale.interest_ppm if asked.kind == MONTHLY and isinstance(planned.due, Due) and not planned.title else 0
