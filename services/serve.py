@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Annotated
 
 import typer
 import uvloop
@@ -15,6 +16,7 @@ import uvloop
 from services import pipeline
 from services.adjudication.store import PostgresStore as AdjudicationBooks
 from services.counter import counter
+from shared.errors import UsageError
 from shared.policy import Policies
 from shared.runtime.cache import Cache
 from shared.runtime.database import Database, reach
@@ -28,6 +30,20 @@ log = logging.getLogger("gongji.serve")
 _DRAIN_SECONDS = 60.0
 _BACKOFF_SECONDS = (0.0, 0.5, 2.0, 5.0)  # after quick deaths in a row
 _QUICK_SECONDS = 10.0
+
+
+def serve(
+    services: Annotated[list[str], typer.Argument(help=f"One or more of {', '.join(pipeline.SERVICES)}; or all.")],
+) -> None:
+    """Run services until SIGTERM; `all` runs each as a process and restarts one that dies."""
+    names = list(pipeline.SERVICES) if services == ["all"] else services
+    unknown = [name for name in names if name not in pipeline.SERVICES]
+    if unknown:
+        raise UsageError(f"there is no service {unknown[0]!r}; there are {', '.join(pipeline.SERVICES)}, and all")
+    if len(names) == 1 and services != ["all"]:
+        one(names[0])
+    else:
+        several(names)
 
 
 def one(name: str) -> None:

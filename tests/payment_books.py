@@ -15,7 +15,7 @@ from adjudication_cases import POLICIES
 from typer.testing import CliRunner
 
 from deploy import migrations
-from services.__main__ import app
+from services.__main__ import command_line
 from services.account.statement import statement
 from services.account.store import PostgresStore
 from shared.events import Event, InstitutionFacts, encode
@@ -132,7 +132,7 @@ def payers(connection: asyncpg.Connection) -> Payers:
 
 async def gongji(*arguments: str) -> list[dict[str, Any]]:
     """What a command prints; raises what it would end with."""
-    result = await asyncio.to_thread(CliRunner().invoke, app, [*arguments, "--json"])
+    result = await asyncio.to_thread(CliRunner().invoke, command_line(), [*arguments, "--json"])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     assert result.exit_code == 0, result.output

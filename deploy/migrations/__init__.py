@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import psycopg
+import asyncpg
 
 HERE = Path(__file__).resolve().parent
 
@@ -13,17 +13,23 @@ def run(dsn: str) -> None:
     All of it is one transaction: a migration that is killed leaves nothing. Raises sqlalchemy.exc.OperationalError if Postgres
     does not answer, Stop where a later version of the program has been at the database.
     """
-    if not is_newest(dsn):
-        from deploy.migrations.upgrade import upgrade  # noqa: PLC0415 - half a second to import, at every start of a process
+    from deploy.migrations.upgrade import upgrade  # noqa: PLC0415 - half a second to import, and hardly any start needs it
 
-        upgrade(dsn)
+    upgrade(dsn)
 
 
-def is_newest(dsn: str) -> bool:
+async def is_newest(dsn: str) -> bool:
     """Whether the database is known to be at this program's newest version."""
     newest = max(path.name[:4] for path in (HERE / "versions").glob("[0-9]*_*.py"))
     try:
-        with psycopg.connect(dsn) as connection:
-            return connection.execute("select version_num from public.alembic_version").fetchall() == [(newest,)]
-    except psycopg.Error:  # no such table, or no answer: then the way up finds out, and says so
+        connection = await asyncpg.connect(dsn)
+        try:
+            return [row[0] for row in await connection.fetch("select version_num from public.alembic_version")] == [newest]
+        finally:
+            await connection.close()
+    except (
+        asyncpg.PostgresError,
+        asyncpg.InterfaceError,
+        OSError,
+    ):  # no such table, no answer: the way up finds out, and says so
         return False

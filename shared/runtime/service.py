@@ -24,7 +24,7 @@ from faststream.kafka import KafkaBroker
 from faststream.specification import AsyncAPI
 from prometheus_client import make_asgi_app
 
-from deploy.migrations import run as migrate
+from deploy import migrations
 from shared.errors import Stop
 from shared.runtime import topics
 from shared.runtime.cache import Projection
@@ -238,5 +238,6 @@ def _settle_garbage_collector() -> None:
 async def prepare(settings: Settings) -> tuple[str, str]:
     """Makes servers ready for this program: topics and books. Returns (cluster id, incarnation of the database)."""
     cluster_id = await topics.prepare(settings.kafka, settings.partitions)
-    await asyncio.to_thread(migrate, settings.postgres)
+    if not await migrations.is_newest(settings.postgres):
+        await asyncio.to_thread(migrations.run, settings.postgres)
     return cluster_id, await join(settings, cluster_id)

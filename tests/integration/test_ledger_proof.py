@@ -14,7 +14,7 @@ from ledger_hands import SOME, book
 from typer.testing import CliRunner, Result
 
 from deploy import migrations
-from services.__main__ import app
+from services.__main__ import command_line
 from services.account import seal_proof
 from shared.errors import Stop, UsageError
 from shared.runtime import topics
@@ -42,7 +42,7 @@ def booked(dsn: str, *claims: tuple[str, dict[str, Any]]) -> None:
 
 
 def run(*arguments: str) -> Result:
-    result = CliRunner().invoke(app, ["ledger", *arguments])
+    result = CliRunner().invoke(command_line(), ["ledger", *arguments])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result

@@ -13,7 +13,7 @@ import pytest
 import typer
 import yaml
 
-from services.__main__ import app
+from services.__main__ import command_line
 from services.pipeline import PATH
 from shared import events
 from shared.runtime.points import POINTS
@@ -116,7 +116,7 @@ def verbs_said(text: str) -> set[tuple[str, ...]]:
 
 def unknown_verbs(said: Iterable[tuple[str, ...]]) -> list[str]:
     """Verbs that the program does not have. The second word counts where the first is a group."""
-    program: Any = typer.main.get_command(app)
+    program: Any = typer.main.get_command(command_line())
     unknown = []
     for verb, *rest in sorted(said):
         command = program.commands.get(verb)
