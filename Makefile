@@ -2,7 +2,7 @@
 # ARGS goes to the command behind a target:  make demo ARGS="--claims 5000 --keep"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-api test-faults test-planted soak simulate simulate-planted lint bench bench-full stop lock clean bench-engine fuzz audit-deps
+.PHONY: help setup demo test test-api test-faults test-planted soak simulate simulate-planted lint bench bench-full bench-growth stop lock clean bench-engine fuzz audit-deps
 ARGS ?=
 SEEDS ?= 1000
 
@@ -59,6 +59,9 @@ bench: setup ## the benchmark, short: a minute of steady load
 
 bench-full: setup ## the benchmark as it is reported: ten minutes steady, 200,000 drained; a page in deploy/benchmarks/
 	@.venv/bin/gongji bench --minutes 10 --backlog 200000 --members 100000 --report deploy/benchmarks/$(shell date +%F)-full.md $(ARGS)
+
+bench-growth: setup ## how cost grows: the short benchmark again with one thing changed at a time (about an hour)
+	@.venv/bin/gongji bench --growth all $(ARGS)
 
 bench-engine: setup ## the engine alone, side by side with reading the same claim
 	@.venv/bin/gongji policy speed

@@ -1,7 +1,7 @@
 """``gongji bench``: runs the benchmark and prints its figures; with ``--json`` as one object on stdout.
 
 ``--counter`` measures the window over HTTP instead of the stream (``services/bench/counter.py``), ``--bulk`` what is done for a
-whole city at once (``services/bench/bulk.py``).
+whole city at once (``services/bench/bulk.py``), ``--growth`` how cost grows (``services/bench/growth.py``).
 """
 
 import json
@@ -15,8 +15,11 @@ from rich.table import Table
 
 from services.bench import bulk as bulk_work
 from services.bench import counter as window
+from services.bench import growth as growing
 from services.bench import report as page
-from services.bench.run import ZIPF, Asked, run
+from services.bench.day import ZIPF, Asked
+from services.bench.run import run
+from shared.errors import UsageError
 from shared.runtime.settings import home_directory
 
 
@@ -34,6 +37,10 @@ def bench(
     counter: Annotated[bool, typer.Option("--counter", help="Measure the counter over HTTP, alone and beside a feed.")] = False,
     bulk: Annotated[
         int | None, typer.Option(min=1_000, help="Measure bulk work instead: credits, rebuild of Redis, clearing, of so many.")
+    ] = None,
+    growth: Annotated[
+        list[str] | None,
+        typer.Option(help=f"Measure how cost grows with {', '.join(growing.GROUPS)}, or all: each against a run as it is."),
     ] = None,
     feed: Annotated[float, typer.Option(min=0, help="Submissions a second beside the counter; 0: only alone.")] = 800,
     floors: Annotated[bool, typer.Option("--floors/--no-floors", help="Also run the two floors.")] = True,
@@ -57,6 +64,12 @@ def bench(
             typer.echo(json.dumps(bulk_result, ensure_ascii=False))
         return
     asked = Asked(rate or 1_600, minutes, backlog, members, seed, floors, workers, zipf)
+    if growth:
+        if unknown := set(growth) - {*growing.GROUPS, growing.ALL}:
+            raise UsageError(f"--growth {min(unknown)}: there are {', '.join(growing.GROUPS)}, and all")
+        grown = growing.run_all(asked._replace(floors=False), growth, home_directory() / "bench", console.print)
+        typer.echo(json.dumps(grown, ensure_ascii=False) if as_json else growing.markdown(grown))
+        return
     result = run(asked, home_directory() / "bench", console.print)
     _show(console, page.rows(result))
     if as_json:

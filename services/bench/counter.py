@@ -20,8 +20,9 @@ import msgspec
 from services.bench import figures
 from services.bench.calibrate import calibrate, machine
 from services.bench.counter_load import Answer, Call
+from services.bench.day import REGIONS, WARM_UP_SECONDS, ZIPF
 from services.bench.load import Prepared, number_of, prepare
-from services.bench.run import ZIPF, Tell
+from services.bench.run import Tell
 from services.bench.stage import Stage, stage
 from services.intake import keys
 from services.intake.submission import read
@@ -30,8 +31,6 @@ from shared.errors import Stop
 from shared.events import ACCEPTED, ADJUDICATED, ELIGIBLE, REGISTER_TYPES, REJECTED, SETTLED, SUBMITTED
 from shared.runtime.service import prepare as prepare_servers
 
-_REGIONS: Final = ("130900", "440800", "511900", "653100", "420300")
-WARM_UP_SECONDS: Final = 20  # as in ``run``: the broker compiles meanwhile
 _MARGIN: Final = 1.1  # of bills: not every line is a claim that can be taken to the window
 _WAIT: Final = 30  # seconds that a client at the window waits for its answer
 _HOPS: Final = ((SUBMITTED,), (ACCEPTED,), (ELIGIBLE,), (ADJUDICATED,), (SETTLED, REJECTED))
@@ -69,7 +68,7 @@ def make_day(asked: Asked) -> Day:
     day = Day([], [], [])
     chance = Random(asked.seed)  # noqa: S311 - reproducible, not secret
     lane: dict[tuple[str, str], bool] = {}
-    for line in generate(int((window + feed) * _MARGIN) + 100, asked.members, _REGIONS, asked.seed, zipf=ZIPF):
+    for line in generate(int((window + feed) * _MARGIN) + 100, asked.members, REGIONS, asked.seed, zipf=ZIPF):
         assert isinstance(line, dict)
         if line["type"] in REGISTER_TYPES:
             day.register.append(line)

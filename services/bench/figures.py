@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from services.bench.load import Prepared, number_of
+from services.bench.load import Number, Prepared, number_of
 from shared.runtime import access
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
@@ -47,20 +47,21 @@ class Latency(NamedTuple):
 
     due: float
     ms: float
+    number: Number | None = None
 
 
 def latencies_ms(records: Sequence[Prepared], start: float, rate: float, outcomes: Iterable[Seen]) -> list[Latency]:
     """From a record's intended send time to its first outcome on the wire, for the first record of each number."""
-    due: dict[tuple[str, str, str], float] = {}
+    due: dict[Number, float] = {}
     for i, record in enumerate(records):
         number = number_of(record.value)
         if number is not None:
             due.setdefault(number, start + i / rate)
-    found: dict[tuple[str, str, str], Latency] = {}
+    found: dict[Number, Latency] = {}
     for seen in sorted(outcomes, key=lambda one: one.timestamp_ms):
         number = number_of(seen.value)
         if number in due and number not in found:
-            found[number] = Latency(due[number] - start, seen.timestamp_ms - due[number] * 1000)
+            found[number] = Latency(due[number] - start, seen.timestamp_ms - due[number] * 1000, number)
     return list(found.values())
 
 

@@ -8,7 +8,7 @@ makes the generator wait cannot hide it. RATE 0: as fast as Kafka takes them.
 import asyncio
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -23,6 +23,8 @@ from shared.runtime import access
 _TICK_SECONDS: Final = 0.005
 _LEAD_SECONDS: Final = 1.0
 _BATCH_BYTES: Final = 262_144
+
+Number = tuple[str, str, str]  # institution, number, kind
 
 
 class Prepared(NamedTuple):
@@ -52,12 +54,16 @@ def read(file: Path) -> list[Prepared]:
     return msgspec.msgpack.decode(file.read_bytes(), type=list[Prepared])
 
 
-def number_of(value: bytes) -> tuple[str, str, str] | None:
-    """(institution, number, kind) of a record or an outcome; None for what has none."""
+def number_of(value: bytes) -> Number | None:
+    """The number of a record or an outcome; None for what has none."""
     try:
-        document = msgspec.json.decode(value)
+        return number_in(msgspec.json.decode(value))
     except msgspec.DecodeError:
         return None
+
+
+def number_in(document: Mapping[str, Any]) -> Number:
+    """The number that a record or an outcome tells."""
     kind = document.get("kind") or document.get("type")
     number = document.get("claim_no") or document.get("use_no")
     return (str(document.get("institution_id")), str(number), str(kind))

@@ -6,60 +6,21 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import asyncpg
 import msgspec
 
 from services.bench import figures, pipes
 from services.bench.calibrate import calibrate, calibrate_servers, machine
-from services.bench.load import Prepared, prepare
+from services.bench.day import Asked, Feed, make_feed
+from services.bench.load import Prepared
 from services.bench.stage import Stage, stage
-from services.ops.generate import generate
 from shared.errors import Stop
-from shared.events import REGISTER_TYPES, REJECTED, SETTLED
+from shared.events import REJECTED, SETTLED
 from shared.runtime.service import prepare as prepare_servers
 
-_WARM_UP_SECONDS: Final = 20  # so long the broker's just-in-time compiler competes with it for the processors
-ZIPF: Final = 0.6  # a tenth of the members, and of the institutions of a kind, has 40 % of the bills
-_REGIONS: Final = ("130900", "440800", "511900", "653100", "420300")
-
 Tell = Callable[[str], None]
-
-
-class Asked(NamedTuple):
-    """What to run. ``rate`` in submissions a second; ``workers``: processes of each service; ``zipf``: see ``generate``."""
-
-    rate: float
-    minutes: float
-    backlog: int
-    members: int
-    seed: int
-    floors: bool
-    workers: int = 1
-    zipf: float = ZIPF
-
-
-class Feed(NamedTuple):
-    """A made-up feed, ready to be sent."""
-
-    register: list[dict[str, Any]]
-    steady: list[Prepared]
-    backlog: list[Prepared]
-    warm_up: list[Prepared]
-
-
-def make_feed(asked: Asked, partitions: int) -> Feed:
-    """A day of the generator's, cut into warm-up, steady load and backlog."""
-    warm, steady = int(asked.rate * _WARM_UP_SECONDS), int(asked.rate * asked.minutes * 60)
-    wanted = warm + steady + asked.backlog
-    register: list[dict[str, Any]] = []
-    day: list[dict[str, Any] | bytes] = []
-    for line in generate(wanted, asked.members, _REGIONS, asked.seed, zipf=asked.zipf):
-        is_register = isinstance(line, dict) and line["type"] in REGISTER_TYPES
-        (register if is_register else day).append(line)  # type: ignore[arg-type]
-    records = prepare(day[:wanted], partitions)
-    return Feed(register, records[warm : warm + steady], records[warm + steady :], records[:warm])
 
 
 def run(asked: Asked, home: Path, tell: Tell) -> dict[str, Any]:
@@ -93,6 +54,10 @@ def _real(real: Stage, feed: Feed, asked: Asked, tell: Tell) -> dict[str, Any]:
     tell("warming up")
     asyncio.run(real.generate(feed.warm_up, asked.rate))
     asyncio.run(real.drained())
+    if feed.stored:
+        tell(f"settling {len(feed.stored):,} beforehand")
+        asyncio.run(real.generate(feed.stored, 0))
+        asyncio.run(real.drained())
     tell(f"steady load: {asked.rate:g}/s for {asked.minutes:g} min")
     count, before = len(feed.steady), _used(real)
     start = asyncio.run(real.generate(feed.steady, asked.rate))
@@ -105,6 +70,7 @@ def _real(real: Stage, feed: Feed, asked: Asked, tell: Tell) -> dict[str, Any]:
         "asked": asked._asdict(),
         "steady_rate": round(figures.rate_of(seen.timestamp_ms for seen in in_steady), 1),
         **figures.spread(latencies),
+        "others_p99_ms": figures.spread(one for one in latencies if one.number not in feed.crowd)["p99_ms"],
         "by_second": figures.by_second(latencies),
         "cpu_us": {name: round((seconds - before.cpu[name]) / count * 1e6, 1) for name, seconds in used.cpu.items()},
         "a_claim": {name: round((value - before.books[name]) / count, 4) for name, value in used.books.items()},
@@ -118,7 +84,7 @@ def _real(real: Stage, feed: Feed, asked: Asked, tell: Tell) -> dict[str, Any]:
     began = time.monotonic()
     if not real.audit_ok():
         raise Stop("the audit does not pass: there is no figure")
-    result["audit_s"], result["audited"] = round(time.monotonic() - began, 1), len(feed.warm_up) + count + len(feed.backlog)
+    result["audit_s"], result["audited"] = round(time.monotonic() - began, 1), sum(map(len, feed[1:5]))
     result["drain_rate"] = round(figures.rate_of(drain), 1)
     result["drain_by_tenth"] = [round(rate) for rate in figures.by_tenth(drain)]
     result["a_drained_claim"] = {

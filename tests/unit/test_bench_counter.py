@@ -3,8 +3,9 @@
 import asyncio
 import json
 
-from services.bench.counter import WARM_UP_SECONDS, Asked, Requests, hops, make_day
+from services.bench.counter import Asked, Requests, hops, make_day
 from services.bench.counter_load import Call, run
+from services.bench.day import WARM_UP_SECONDS
 from services.bench.figures import Seen
 from services.intake.submission import read
 

@@ -20,7 +20,7 @@ def outcome(number: str, at_ms: int, kind: str = "claim") -> Seen:
 def test_latency_counts_from_when_a_record_was_due_to_its_first_outcome() -> None:
     records = [record("1"), record("2"), record("1"), record("1", "reversal")]
     outcomes = [outcome("1", 100_100), outcome("1", 100_900), outcome("1", 101_000, "reversal"), outcome("2", 100_400)]
-    found = [tuple(round(figure, 3) for figure in one) for one in latencies_ms(records, 100.0, 10, outcomes)]
+    found = [(round(one.due, 3), round(one.ms, 3)) for one in latencies_ms(records, 100.0, 10, outcomes)]
     assert sorted(found) == [(0.0, 100.0), (0.1, 300.0), (0.3, 700.0)]
 
 

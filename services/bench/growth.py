@@ -1,0 +1,71 @@
+"""How cost grows: the benchmark again with one thing changed at a time, each on servers of its own, against the first run."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from services.bench.day import Asked
+from services.bench.run import Tell, run
+
+
+class Variation(NamedTuple):
+    """What is changed: fields of ``Asked``, settings of the program."""
+
+    name: str
+    change: Mapping[str, Any] = {}
+    settings: Mapping[str, str] = {}
+
+
+AS_IT_IS: Final = Variation("as it is: 8 partitions, 1 worker a service, batches of at most 500")
+GROUPS: Final[Mapping[str, tuple[Variation, ...]]] = {
+    "partitions": tuple(Variation(f"{n} partitions", settings={"GONGJI_PARTITIONS": f"{n}"}) for n in (24, 96)),
+    "workers": tuple(Variation(f"{n} workers a service", {"workers": n}) for n in (2, 4)),
+    "institution": (Variation("one institution sends 60 %", {"crowd": "institution"}),),
+    "member": (Variation("one member has 5,000 claims", {"crowd": "member"}),),
+    "batches": tuple(Variation(f"batches of at most {n:,}", settings={"GONGJI_BATCH_MAX": f"{n}"}) for n in (50, 2_000)),
+    "members": (Variation("1,000,000 members", {"members": 1_000_000}),),
+    "stored": (Variation("1,000,000 claims stored before", {"stored": 1_000_000}),),
+}
+ALL: Final = "all"
+_FIGURES: Final = ("steady_rate", "p50_ms", "p99_ms", "others_p99_ms", "drain_rate", "cpu_us", "audit_s")
+
+
+def run_all(asked: Asked, groups: Sequence[str], home: Path, tell: Tell) -> list[dict[str, Any]]:
+    """Runs the benchmark as it is and then each variation of the groups. Raises Stop where an audit does not pass."""
+    wanted = [AS_IT_IS, *(one for name, group in GROUPS.items() if name in groups or ALL in groups for one in group)]
+    results = []
+    for variation in wanted:
+        tell(f"-- {variation.name}")
+        with _set(variation.settings):
+            results.append({"variation": variation.name} | run(asked._replace(**variation.change), home, tell))
+    return results
+
+
+def rows(results: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """A heading and a row for each run, with what p99 and drain are of the first run's."""
+    found: list[tuple[str, ...]] = [("variation", *_FIGURES, "p99 of the first", "drain of the first")]
+    for result in results:
+        figures = result | {"cpu_us": round(sum(result["cpu_us"].values()))}
+        compared = (f"{result[name] / results[0][name]:.2f}" for name in ("p99_ms", "drain_rate"))
+        found.append((result["variation"], *(str(figures[name]) for name in _FIGURES), *compared))
+    return found
+
+
+def markdown(results: Sequence[dict[str, Any]]) -> str:
+    """The rows as a table of a page."""
+    heading, *others = rows(results)
+    return "".join(f"| {' | '.join(row)} |\n" for row in (heading, ["---"] * len(heading), *others))
+
+
+@contextmanager
+def _set(settings: Mapping[str, str]) -> Iterator[None]:
+    """Settings in the environment, for this process and all that it starts."""
+    before = dict(os.environ)
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

@@ -1,0 +1,48 @@
+"""The benchmark's day: cut into pieces without loss, crowded as asked; and how growth is set beside the first run."""
+
+from collections import Counter
+
+import msgspec
+import pytest
+
+from services.bench import growth
+from services.bench.day import Asked, Feed, make_feed
+from services.bench.load import Prepared, number_of
+
+ASKED = Asked(rate=20, minutes=1, backlog=1_000, members=200, seed=3, floors=False, stored=700)
+
+
+def pieces(feed: Feed) -> list[list[Prepared]]:
+    return [feed.warm_up, feed.stored, feed.steady, feed.backlog]
+
+
+@pytest.mark.parametrize("crowd", ["", "institution", "member"])
+def test_a_day_is_cut_into_pieces_of_the_sizes_asked_for_and_nothing_is_sent_twice(crowd: str) -> None:
+    feed = make_feed(ASKED._replace(crowd=crowd), 8)
+    assert [len(piece) for piece in pieces(feed)] == [400, 700, 1_200, 1_000]
+    assert feed == make_feed(ASKED._replace(crowd=crowd), 8)
+    assert bool(feed.crowd) == bool(crowd)
+
+
+def test_one_institution_sends_sixty_of_a_hundred_lines() -> None:
+    feed = make_feed(ASKED._replace(crowd="institution"), 8)
+    for piece in pieces(feed):
+        [(most, count)] = Counter(msgspec.json.decode(one.value)["institution_id"] for one in piece).most_common(1)
+        assert 0.6 <= count / len(piece) < 0.65
+        assert all((number_of(one.value) or ("",))[0] == most for one in piece if number_of(one.value) in feed.crowd)
+
+
+def test_one_member_has_his_claims_in_the_steady_load() -> None:
+    feed = make_feed(ASKED._replace(crowd="member"), 8)
+    crowded = [one for one in feed.steady if number_of(one.value) in feed.crowd]
+    assert len(crowded) == pytest.approx(600, rel=0.02)  # as many as others: there is not room for five thousand
+    assert len({msgspec.json.decode(one.value)["member_id"] for one in crowded}) == 1
+
+
+def test_growth_is_told_against_the_first_run() -> None:
+    run = {"cpu_us": {"intake": 10.4, "kafka": 5.0}, "audit_s": 3, "steady_rate": 99, "p50_ms": 5, "others_p99_ms": 9}
+    first = run | {"variation": "as it is", "p99_ms": 10, "drain_rate": 200}
+    then = run | {"variation": "more", "p99_ms": 12, "drain_rate": 100}
+    *_, row = growth.rows([first, then])
+    assert row == ("more", "99", "5", "12", "9", "100", "15", "3", "1.20", "0.50")
+    assert growth.markdown([first, then]).splitlines()[1].count("---") == len(row)
