@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Annotated
 
 import typer
+import uvloop
 from rich.console import Console
 
 from services.audit_grounds import GROUNDS
@@ -35,7 +36,8 @@ def audit(
     With --since, what is said of whole books (sums, uniqueness, seals, counts, payments) is still checked whole; topics are read
     only with --topics.
     """
-    report = asyncio.run(run_audit(Settings.load(), (GROUNDS, SEAL), topics=topics, since=_instant(since)))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        report = runner.run(run_audit(Settings.load(), (GROUNDS, SEAL), topics=topics, since=_instant(since)))
     show(report, Console(stderr=True))
     if as_json:
         typer.echo(json.dumps(report_as_json(report), ensure_ascii=False))

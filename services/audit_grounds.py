@@ -109,7 +109,7 @@ class Rebuilt:
             for key in engine.reversal_keys(one.event.claim, one.decision):
                 took = one.decision.after[key.name] - one.decision.before.get(key.name, 0)
                 taken[key] = taken.get(key, 0) + took
-        for key in taken.keys() | used.keys():
+        for key in {**taken, **used}:
             if key.name not in {VISITS, VISIT_FIRST} and taken.get(key, 0) != used.get(key, 0):
                 name = f"{member_id} {key.period} {key.name}"
                 self._standing.breach(name, f"the claims that stand take {taken.get(key, 0)}, {used.get(key, 0)} is used")
@@ -128,7 +128,7 @@ class Rebuilt:
 
     def _against_table(self, past: Past, used: dict[CounterKey, int], writes: dict[CounterKey, int]) -> None:
         kept = {CounterKey(past.member_id, *key): value for key, value in past.counters.items()}
-        for key in used.keys() | kept.keys():
+        for key in {**used, **kept}:  # in one order, whatever the process
             table = kept.get(key, Kept(0, None, 0))
             name = f"{key.member_id} {key.period} {key.name}"
             if table.used != used.get(key, 0):

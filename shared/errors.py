@@ -1,6 +1,7 @@
 """What went wrong, told by what the machine must do next: quarantine, retry, stop. Nothing else is raised by the loop."""
 
 from pathlib import Path
+from typing import Self
 
 
 def named(failure: BaseException) -> str:
@@ -46,6 +47,9 @@ class ServerMissing(Exception):
         super().__init__(f"{server} is not there: {remedy}")
         self.server = server
         self.remedy = remedy
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, str]]:
+        return type(self), (self.server, self.remedy)  # or it could not leave a process that an audit started
 
 
 class UsageError(Exception):

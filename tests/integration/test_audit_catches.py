@@ -18,6 +18,7 @@ from servers import LocalServers
 
 from services.audit_grounds import GROUNDS
 from services.audit_seal import SEAL
+from services.ops.audit import lanes
 from services.ops.audit.run import Report, audit
 from services.ops.generate import generate
 from shared.runtime.settings import Settings
@@ -641,6 +642,20 @@ def test_the_settled_day_is_clean_and_every_check_had_something_to_look_at(settl
     assert report.in_flight == 0
     idle = {finding.check.name for finding in report.findings if not finding.rows and finding.check.reads}
     assert idle <= out_of_reach(settled, report)
+
+
+def test_of_large_books_the_passes_run_in_processes_of_their_own_and_find_the_same(
+    settled: Settings, new_database: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = new_database(settled.postgres, settled.postgres.rpartition("/")[2])
+    with psycopg.connect(copy, autocommit=True) as books:
+        books.execute("update adjudication.counter set used = used + 1, ceiling = null")
+    monkeypatch.setattr(lanes, "APART_FROM", 1 << 62)
+    here = look(replace(settled, postgres=copy), topics=False)
+    monkeypatch.setattr(lanes, "APART_FROM", 1)
+    apart = look(replace(settled, postgres=copy), topics=False)
+    assert "accumulators_rebuilt" in breached(apart)
+    assert sorted(map(str, apart.findings)) == sorted(map(str, here.findings))
 
 
 def out_of_reach(settled: Settings, report: Report) -> set[str]:

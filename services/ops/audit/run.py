@@ -1,9 +1,8 @@
 """Takes every check through one snapshot. Read-only, and safe while the system works."""
 
-import asyncio
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
@@ -12,11 +11,12 @@ import asyncpg
 from services.ops.audit import view as views
 from services.ops.audit.accounts import ACCOUNTS
 from services.ops.audit.announced import READ, announced, bounds, ends_of_records, log
-from services.ops.audit.check import UNREADABLE, Check, Family, Finding
+from services.ops.audit.check import Family, Finding
 from services.ops.audit.clearing import CLEARING
 from services.ops.audit.counts import COUNTS
 from services.ops.audit.guards import GUARDS
 from services.ops.audit.hot import hot, sample
+from services.ops.audit.lanes import enough_memory, in_lanes
 from services.ops.audit.ledger import LEDGER
 from services.ops.audit.once import ONCE
 from services.ops.audit.outcomes import outcomes
@@ -30,7 +30,7 @@ from shared.runtime.database import reader
 from shared.runtime.settings import Settings
 
 TOPICS_UP_TO: Final = 2_000_000  # records; beyond, topics are read through only when that is asked for
-# Two lanes on one snapshot: what mostly works in Postgres, and what mostly works here.
+# What mostly works in Postgres, and what mostly works here.
 ASKED: Final[tuple[Family, ...]] = (LEDGER, ACCOUNTS, PAYMENTS, ONCE, path, GUARDS, CLEARING, COUNTS)
 READ_THROUGH: Final[tuple[Family, ...]] = (hot, outcomes, announced)
 
@@ -65,7 +65,7 @@ class Report:
 
 
 async def audit(
-    settings: Settings, further: Iterable[Family] = (), *, topics: bool | None = None, since: datetime | None = None
+    settings: Settings, further: Sequence[Family] = (), *, topics: bool | None = None, since: datetime | None = None
 ) -> Report:
     """Runs all checks, and those handed in. ``topics``: whether to read topics through; None: unless they are very long.
 
@@ -81,10 +81,10 @@ async def audit(
         in_redis = await sample(cache)
     finally:
         await cache.close()
-    async with log(settings.kafka) as consumer, reader(settings.postgres) as connection, reader(settings.postgres) as second:
+    async with log(settings.kafka) as consumer, reader(settings.postgres) as connection:
         _, before = await bounds(consumer, places)
         async with connection.transaction(isolation="repeatable_read", readonly=True):
-            await connection.execute("set local work_mem = '128MB'")
+            await enough_memory(connection)
             leases = await views.leases(connection)  # the first query takes the snapshot
             starts, after = await bounds(consumer, places)
             submitted = {place: end for place, end in after.items() if place[0] == SUBMITTED}
@@ -104,36 +104,11 @@ async def audit(
                 since=since,
                 counts_began=await _counts_began(connection),
             )
-            findings = await _in_two_lanes(view, second, (*READ_THROUGH, *further))
+            findings = await in_lanes(view, settings.postgres, ASKED, READ_THROUGH, further)
     ended = datetime.now(UTC)
     findings.sort(key=lambda finding: int(finding.check.invariant[1:]))
     looked = sorted((service, *place, lease.next_offset) for (service, place), lease in leases.items())
     return Report(ended, (ended - began).total_seconds(), findings, looked, view.quiescent, view.topics, since)
-
-
-async def _in_two_lanes(view: View, second: asyncpg.Connection, read_through: Sequence[Family]) -> list[Finding]:
-    snapshot = await view.connection.fetchval("select pg_export_snapshot()")
-    async with second.transaction(isolation="repeatable_read", readonly=True):
-        await second.execute(f"set transaction snapshot '{snapshot}'")
-        await second.execute("set local work_mem = '128MB'")
-        asked, read = await asyncio.gather(_lane(ASKED, view), _lane(read_through, replace(view, connection=second)))
-    return asked + read
-
-
-async def _lane(families: Iterable[Family], view: View) -> list[Finding]:
-    return [finding for family in families for finding in await _look(family, view)]
-
-
-async def _look(family: Family, view: View) -> Sequence[Finding]:
-    """One family; what the books do not even let it read is a breach, and the others still look."""
-    try:
-        async with view.connection.transaction():
-            return await family(view)
-    except UNREADABLE as unreadable:
-        name = getattr(family, "__name__", "checks")
-        finding = Finding(Check("I16", f"readable: {name}", "账簿可读", "the books can be read", ()))
-        finding.breach(name, f"{type(unreadable).__name__}: {unreadable}")
-        return [finding]
 
 
 async def _deployment(settings: Settings) -> tuple[str, int]:

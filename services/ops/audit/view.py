@@ -52,6 +52,11 @@ class View:
                 self._counts[table] = await self.connection.fetchval(f"select count(*) from {table}")
         return sum(self._counts[table] for table in tables)
 
+    @property
+    def decisions(self) -> int:
+        """How many there are, by the numbers they were given."""
+        return sum(lease.out_seq for (service, _), lease in self.leases.items() if service == "adjudication")
+
     def quiet(self, *hops: tuple[str, str]) -> list[int]:
         """Partitions on which these (service, topic) hops have applied, and announced, all there is."""
         return [partition for partition in range(self.partitions) if all(self._done(hop, partition) for hop in hops)]
