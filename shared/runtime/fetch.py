@@ -7,6 +7,7 @@ raises there takes along what the same call had drained of other partitions: the
 import asyncio
 import logging
 import struct
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, SupportsIndex
 
@@ -29,12 +30,37 @@ log = logging.getLogger("gongji.fetch")
 
 _CAREFUL_ROUNDS = 200
 ALONE_MS = 200  # a fetch that finds nothing; what is asked meanwhile on its connection (bounds, on taking a lease) waits for it
-_GATHER_MS = 20
+_GATHER_MS = 20  # of a consumer that does nothing but work
+_GATHER_FROM_MS = 2
 _GATHER_BYTES = 1_048_576
-_GATHER_FROM = 8  # records in a batch: below, a claim is alone and must not wait
+_SPAN_SECONDS = 0.3
 _LENGTH_AT = 8  # of a batch in the log: offset (8 bytes), length (4), then so many bytes
 _LENGTH = struct.Struct(">i")
 _OF_THE_RECORDS = (CorruptRecordException, RecordTooLargeError, UnsupportedCodecError)
+
+
+class Pace:
+    """How much of its time a consumer works on what it fetched, and how long records may therefore gather at the broker.
+
+    Full batches cost half of tiny ones, and a claim that comes alone must not wait. So the time to gather grows with the share
+    of the time that is worked: a consumer that is hardly busy takes each record as it comes, and one that would be busy with
+    tiny batches gets larger ones before it falls behind.
+    """
+
+    def __init__(self) -> None:
+        self.busy = 0.0  # 0 to 1, of about the last third of a second
+
+    def after(self, worked: float, waited: float) -> None:
+        """Takes in what was done since the last time: seconds at work, seconds waiting for records."""
+        span = worked + waited
+        if span > 0:
+            self.busy += min(1.0, span / _SPAN_SECONDS) * (worked / span - self.busy)
+
+    @property
+    def gather_ms(self) -> int:
+        """How long the broker may hold back what there is; 0: not at all."""
+        wanted = round(_GATHER_MS * self.busy)
+        return wanted if wanted >= _GATHER_FROM_MS else 0
 
 
 class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
@@ -49,6 +75,8 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
         self.unreadable: Callable[[Place, Exception], Awaitable[None]] | None = None
         self._careful = 0
         self._taken_from: dict[TopicPartition, int] = {}
+        self._pace = Pace()
+        self._answered = time.monotonic()
 
     async def getmany(
         self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None
@@ -59,6 +87,7 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
             return await self._first_that_has_any(max_records)
         patience = max(timeout_ms, ALONE_MS)  # FastStream is told less: it sleeps as long again after an empty answer
         self._taken_from = self._positions()
+        asked = time.monotonic()
         try:
             found = dict(await super().getmany(*partitions, timeout_ms=patience, max_records=max_records))
         except NoOffsetForPartitionError:  # assigned this moment: whoever takes its lease seeks, and need not wait for a retry
@@ -69,7 +98,10 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
             self._put_back()
             self._careful = _CAREFUL_ROUNDS
             raise
-        self._gather(sum(map(len, found.values())))
+        now = time.monotonic()
+        self._pace.after(asked - self._answered, now - asked)
+        self._answered = now
+        self._gather()
         return found
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
@@ -77,15 +109,19 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
         self._taken_from[partition] = offset
         super().seek(partition, offset)
 
-    def _gather(self, records: int) -> None:
-        """Under load the broker lets records gather while a batch is worked on: full batches cost half of tiny ones.
+    def reached(self, partition: TopicPartition) -> int:
+        """Where it reads on: behind the last record that was taken, and behind the marks of transactions after that."""
+        return self._positions().get(partition, 0)
 
-        The client fetches once all it had is taken, and never twice at a time: a fetch that came back at once would bring
+    def _gather(self) -> None:
+        """Lets records gather on the broker while a batch is worked on.
+
+        The client fetches once all it had was taken, and never twice at a time: a fetch that came back at once would bring
         what little was there, and the rest would wait for the next but one.
         """
-        busy = records >= _GATHER_FROM
-        self._fetcher._fetch_min_bytes = _GATHER_BYTES if busy else 1  # noqa: SLF001 - read when the next fetch is made up
-        self._fetcher._fetch_max_wait_ms = _GATHER_MS if busy else ALONE_MS  # noqa: SLF001
+        gather_ms = self._pace.gather_ms
+        self._fetcher._fetch_min_bytes = _GATHER_BYTES if gather_ms else 1  # noqa: SLF001 - read when the next fetch is made up
+        self._fetcher._fetch_max_wait_ms = gather_ms or ALONE_MS  # noqa: SLF001
 
     async def _first_that_has_any(self, max_records: int | None) -> Mapping[TopicPartition, Sequence[ConsumerRecord]]:
         """One partition a call: what fails there loses nothing of another."""

@@ -38,7 +38,7 @@ _SESSION_MS = 6_000  # the least the broker takes: how long a killed worker's pa
 class ConsumerLog:
     """A consumer as the holdings see it, from one meeting of its group to the next."""
 
-    def __init__(self, consumer: AIOKafkaConsumer) -> None:
+    def __init__(self, consumer: Consumer) -> None:
         self._consumer = consumer
         self._met = time.monotonic()
 
@@ -86,22 +86,26 @@ class ConsumerLog:
         except (KafkaError, OSError, TimeoutError, ValueError) as trouble:
             log.debug("advisory commit failed: %s", trouble)
 
-    def waiting(self, offsets: Mapping[Place, int]) -> int:
-        """Records in the log past what was applied, as the last fetch knew it; of a place taken away meanwhile, none."""
+    def waiting(self, offsets: Mapping[Place, int], *, resting: bool) -> int:
+        """Records in the log past what was applied, as the last fetch knew it; of a place taken away meanwhile, none.
+
+        ``resting``: no batch is worked on. Then what was read is applied, and what may follow it are marks of transactions.
+        """
         records = 0
         mine = self.assigned()
         for place, offset in offsets.items():
             if place not in mine:
                 continue
-            end = self._consumer.highwater(TopicPartition(*place))
-            records += max(0, (end or offset) - offset)
+            partition = TopicPartition(*place)
+            applied = max(offset, self._consumer.reached(partition)) if resting else offset
+            records += max(0, (self._consumer.highwater(partition) or applied) - applied)
         return records
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
     """Hands assignments to the holdings. Whatever fails there is taken up by the sweep."""
 
-    def __init__(self, holdings: Holdings, consumer: Callable[[], AIOKafkaConsumer | None]) -> None:
+    def __init__(self, holdings: Holdings, consumer: Callable[[], Consumer | None]) -> None:
         self._holdings = holdings
         self._consumer = consumer
 
@@ -116,8 +120,7 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
             consumer = self._consumer()
             assert consumer is not None
             self._holdings.log = ConsumerLog(consumer)
-            if isinstance(consumer, Consumer):
-                consumer.unreadable = self._holdings.unreadable
+            consumer.unreadable = self._holdings.unreadable
             await self._holdings.assigned([(tp.topic, tp.partition) for tp in assigned])
         except Exception:
             log.exception("leases could not be taken at assignment; the sweep will")

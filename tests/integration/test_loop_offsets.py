@@ -14,6 +14,7 @@ from loop_world import PARTITIONS, World, partition_for, until
 from shared.errors import Retry
 from shared.identity import part_of
 from shared.runtime import kafka
+from shared.runtime.kafka import ConsumerLog
 from shared.runtime.lease import Place
 from shared.runtime.producer import Producer
 from shared.runtime.relay import Outgoing
@@ -348,3 +349,19 @@ async def test_a_worker_waits_for_its_batch_before_it_lets_a_partition_go(world:
     await world.applied(10)
     assert await world.noted() == claims(10)
     assert len(await world.announced()) == 10
+
+
+async def test_the_mark_behind_a_transaction_is_no_record_that_waits(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = await world.worker()
+    await world.holds_all(worker)
+    async with _outsider(world) as producer:
+        await _in_transaction(producer, world.source, [line("C1")], commit=True)
+    await world.applied(1)
+    log, place = worker.holdings.log, (world.source, 0)
+    assert isinstance(log, ConsumerLog)
+    await until(lambda: log.waiting({place: 1}, resting=False) == 1, "the end behind the mark to be known")
+    await until(lambda: log.waiting({place: 1}, resting=True) == 0, "the mark to be read")
+    told: list[int] = []
+    monkeypatch.setattr(worker.holdings._telemetry, "lag", lambda records, _: told.append(records))
+    await worker.holdings.advise()
+    assert told == [0]
