@@ -49,7 +49,6 @@ PATH: Final = (
     Place("account", "settlement", AccountStep.topics),
     Place("crossregion", "obligations", CrossregionStep.topics),
 )
-SERVICES: Final = ("intake", "eligibility", "adjudication", "account", "crossregion")
 
 
 def wirings(service: str, policies: Policies, cache: Cache, clock: Clock) -> list[Wiring]:

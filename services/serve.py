@@ -17,6 +17,7 @@ from services import pipeline
 from services.adjudication.store import PostgresStore as AdjudicationBooks
 from services.counter import counter
 from shared.errors import UsageError
+from shared.events import SERVICES
 from shared.policy import Policies
 from shared.runtime.cache import Cache
 from shared.runtime.database import Database, reach
@@ -33,13 +34,13 @@ _QUICK_SECONDS = 10.0
 
 
 def serve(
-    services: Annotated[list[str], typer.Argument(help=f"One or more of {', '.join(pipeline.SERVICES)}; or all.")],
+    services: Annotated[list[str], typer.Argument(help=f"One or more of {', '.join(SERVICES)}; or all.")],
 ) -> None:
     """Run services until SIGTERM; `all` runs each as a process and restarts one that dies."""
-    names = list(pipeline.SERVICES) if services == ["all"] else services
-    unknown = [name for name in names if name not in pipeline.SERVICES]
+    names = list(SERVICES) if services == ["all"] else services
+    unknown = [name for name in names if name not in SERVICES]
     if unknown:
-        raise UsageError(f"there is no service {unknown[0]!r}; there are {', '.join(pipeline.SERVICES)}, and all")
+        raise UsageError(f"there is no service {unknown[0]!r}; there are {', '.join(SERVICES)}, and all")
     if len(names) == 1 and services != ["all"]:
         one(names[0])
     else:

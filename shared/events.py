@@ -16,6 +16,8 @@ import msgspec
 from shared.claim import AccountUse, Amounts, Claim, Reversal
 from shared.reasons import Reason
 
+SERVICES: Final = ("intake", "eligibility", "adjudication", "account", "crossregion")  # in the order a claim meets them
+
 SUBMITTED: Final = "claims.submitted"
 ACCEPTED: Final = "claims.accepted"
 ELIGIBLE: Final = "claims.eligible"

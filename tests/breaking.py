@@ -16,7 +16,7 @@ import redis
 from deployment import Deployment, until
 from slow_wire import slow_wire
 
-from services.pipeline import SERVICES
+from shared.events import SERVICES
 from shared.runtime.points import POINTS
 
 Block = Callable[[Deployment], AbstractContextManager[None]]

@@ -16,8 +16,7 @@ from servers import LocalServers
 
 from services.client import CounterClient
 from services.intake import keys
-from services.pipeline import SERVICES
-from shared.events import REGISTER_TYPES
+from shared.events import REGISTER_TYPES, SERVICES
 
 Line = dict[str, Any]
 INSTITUTIONS = ("H130900001", "H130900002")

@@ -24,8 +24,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPa
 from servers import LocalServers
 
 from services.ops.generate import generate
-from services.pipeline import SERVICES
-from shared.events import DEAD, REGISTER_TYPES, REJECTED, SETTLED
+from shared.events import DEAD, REGISTER_TYPES, REJECTED, SERVICES, SETTLED
 from shared.identity import part_of, partition_of
 
 Line = dict[str, Any]

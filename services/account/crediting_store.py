@@ -95,8 +95,12 @@ async def open_anew(tx: Tx, opened: Sequence[tuple[int, Opening]]) -> None:
     """Opens accounts that are closed and locked, each by the ledger's number. Raises Stop for one that is open."""
     if not opened:
         return
-    columns = ("member_id", "part", "region", "number", "amount")
-    rows = [(member_id, part, region, number, amount) for number, (member_id, part, region, amount) in opened]
-    await copy_rows(tx, "opening", columns, rows)
-    if await tx.execute(_OPEN, [row[0] for row in rows]) != f"UPDATE {len(rows)}":
+    await write_openings(tx, opened)
+    if await tx.execute(_OPEN, [opening.member_id for _, opening in opened]) != f"UPDATE {len(opened)}":
         raise Stop("an account that was to be opened anew is open, or was not locked")
+
+
+async def write_openings(tx: Tx, opened: Sequence[tuple[int, Opening]]) -> None:
+    """What is told of openings: of an account that a credit opened already, that its balance came after it."""
+    columns = ("member_id", "part", "region", "amount", "number")
+    await copy_rows(tx, "opening", columns, [(*opening, number) for number, opening in opened])

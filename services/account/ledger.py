@@ -12,7 +12,7 @@ import msgspec
 
 
 class Posting(NamedTuple):
-    """One transfer of ``amount`` fen between two accounts, named as in ``journals.CHART``."""
+    """One transfer of ``amount`` fen between two accounts, named as in ``chart.CHART``."""
 
     debit: str
     credit: str

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from services.account import printed, seal_check, seal_proof, sealer
-from services.account.journals import CHART, ENTRIES
+from services.account.chart import CHART, ENTRIES
 from services.account.seal import Posted
 from services.account.seal_store import Tx
 from services.account.statement import REASONS, Entry, Opened, chart_row, entries, ever_booked, opened

@@ -8,11 +8,11 @@ from datetime import date
 from typing import Any, Final, NamedTuple
 
 from services.account import journals
-from services.account.crediting_store import PostgresCreditingStore, open_anew
+from services.account.crediting_store import PostgresCreditingStore, open_anew, write_openings
 from services.account.entitlement import Span
 from services.account.leaving import Gone, Opening, is_back
 from services.account.ledger import Journal
-from services.account.store import copy_rows, move, write_journals
+from services.account.store import move, write_journals
 from shared.errors import Stop
 from shared.identity import part_of
 from shared.money import yuan
@@ -85,11 +85,7 @@ async def carry_out(writer: Database, policies: Policies, wanted: Wanted, reason
         found = await look_up(tx, policies, wanted)
         number = next(await store.journal_ids(tx, 1))
         opening = Opening(member_id, part, found.region, found.amount)
-        if found.closed:
-            await open_anew(tx, [(number, opening)])
-        else:
-            columns = ("member_id", "part", "region", "amount", "number")
-            await copy_rows(tx, "opening", columns, [(*opening, number)])
+        await (open_anew if found.closed else write_openings)(tx, [(number, opening)])
         await write_journals(tx, [_journal(number, opening, found.left)])
         await move(tx, {member_id: found.amount} if found.amount else {})
         before = {"member_id": member_id, "closed": found.closed}

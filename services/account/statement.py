@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import date
 from typing import Any, Final, NamedTuple
 
-from services.account.journals import CHART, ChartRow
+from services.account.chart import CHART, ChartRow
 from services.account.seal_store import Tx
 from shared.errors import Stop
 

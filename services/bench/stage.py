@@ -19,9 +19,8 @@ from services.bench import figures, load
 from services.bench.load import Prepared
 from services.ops.barrier import Barrier
 from services.ops.send import Feeder, Sending
-from services.pipeline import SERVICES
 from shared.errors import Stop
-from shared.events import REJECTED, SETTLED, SUBMITTED
+from shared.events import REJECTED, SERVICES, SETTLED, SUBMITTED
 from shared.runtime.database import Database
 from shared.runtime.settings import Settings
 from shared.runtime.topics import declared

@@ -16,9 +16,8 @@ from services.demo.workers import Workers
 from services.ops.barrier import Barrier
 from services.ops.generate import generate
 from services.ops.send import Feeder, Numbered, Sending
-from services.pipeline import SERVICES
 from shared.errors import Retry, Stop
-from shared.events import REGISTER_TYPES, SETTLED, SUBMITTED
+from shared.events import REGISTER_TYPES, SERVICES, SETTLED, SUBMITTED
 from shared.runtime.database import Database
 from shared.runtime.settings import Settings
 from shared.runtime.topics import declared

@@ -12,9 +12,8 @@ from rich.console import Console
 from rich.status import Status
 
 from services.demo.workers import Workers
-from services.pipeline import SERVICES
 from shared.errors import Retry
-from shared.events import REGISTER_TYPES
+from shared.events import REGISTER_TYPES, SERVICES
 from shared.runtime.database import Database
 
 _LOOK_SECONDS: Final = 0.1

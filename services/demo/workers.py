@@ -13,8 +13,8 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from deploy.local.process import last_lines
-from services.pipeline import SERVICES
 from shared.errors import Stop
+from shared.events import SERVICES
 
 _READY_SECONDS: Final = 90.0
 _DRAIN_SECONDS: Final = 75.0  # the supervisor gives each service 60

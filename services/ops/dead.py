@@ -20,6 +20,7 @@ from rich.console import Console
 
 from shared.calendar import SHANGHAI, stamp
 from shared.errors import Retry, ServerMissing, UsageError
+from shared.events import SERVICES
 from shared.runtime import access
 from shared.runtime.command import log_command, stated
 from shared.runtime.database import Database, reach, reader
@@ -30,7 +31,6 @@ app = typer.Typer(name="dead", help="Dead letters: look at them, try them again,
 
 REDRIVE, DISCARD = "dead redrive", "dead discard"
 _SECONDS = 30.0
-_SERVICES = ("intake", "eligibility", "adjudication", "account", "crossregion")
 _CODES = ("unreadable", "failed", "constraint", "behind")
 _MAX_REQUEST = 8 * 1024 * 1024
 
@@ -71,7 +71,7 @@ _DISCARD = """
 
 def _known(service: str | None, code: str | None) -> None:
     """Raises UsageError for a service or a reason that there is not: nothing found would look like nothing held."""
-    for option, given, known in (("--service", service, _SERVICES), ("--reason-code", code, _CODES)):
+    for option, given, known in (("--service", service, SERVICES), ("--reason-code", code, _CODES)):
         if given is not None and given not in known:
             raise UsageError(f"{option}: {given!r} is none of {', '.join(known)}")
 

@@ -16,7 +16,7 @@ from servers import LocalServers
 from trial import PATIENCE_S, Load, in_flight
 from verdict import compare, undisturbed
 
-from services.pipeline import SERVICES
+from shared.events import SERVICES
 from shared.runtime.settings import policies_directory
 
 _HOSPITAL, _TOWN = "H130900001", "130900"

@@ -16,7 +16,8 @@ from breaking import cache, prefix
 from deployment import Deployment, Line, claims_of, day, deployment, until
 from servers import LocalServers
 
-from services.pipeline import PATH, SERVICES
+from services.pipeline import PATH
+from shared.events import SERVICES
 
 PACKS = Path(__file__).parents[2] / "policies"
 STEPS = {(place.service, place.name) for place in PATH}

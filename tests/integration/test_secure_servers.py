@@ -21,8 +21,8 @@ import pytest
 from deployment import Line, day, until
 from secure_servers import SecureServers, secure_servers
 
-from services.pipeline import SERVICES
 from shared.errors import ServerMissing
+from shared.events import SERVICES
 from shared.runtime import topics
 from shared.runtime.cache import Cache
 from shared.runtime.database import reach

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from deploy.local import broker
-from services.pipeline import SERVICES as PROGRAM
+from shared.events import SERVICES as PROGRAM
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))

@@ -6,7 +6,8 @@ from decimal import Decimal
 import pytest
 
 from services.account import journals, payment
-from services.account.journals import CHART, Place, settlement
+from services.account.chart import CHART
+from services.account.journals import Place, settlement
 from services.account.ledger import Posting, balances
 from services.account.payment import Paid, Released
 

@@ -15,7 +15,7 @@ from services.ops.audit.check import Family, Finding
 from services.ops.audit.clearing import CLEARING
 from services.ops.audit.counts import COUNTS
 from services.ops.audit.guards import GUARDS
-from services.ops.audit.hot import hot, sample
+from services.ops.audit.hot import Hot, hot, sample
 from services.ops.audit.lanes import enough_memory, in_lanes
 from services.ops.audit.ledger import LEDGER
 from services.ops.audit.once import ONCE
@@ -75,12 +75,8 @@ async def audit(
     """
     began = datetime.now(UTC)
     incarnation, partitions = await _deployment(settings)
-    cache = Cache(settings.redis, incarnation)
     places = [(topic, p) for topic in {*READ, SUBMITTED, ELIGIBLE} for p in range(partitions)]
-    try:
-        in_redis = await sample(cache)
-    finally:
-        await cache.close()
+    in_redis = await _in_redis(settings, incarnation)
     async with log(settings.kafka) as consumer, reader(settings.postgres) as connection:
         _, before = await bounds(consumer, places)
         async with connection.transaction(isolation="repeatable_read", readonly=True):
@@ -92,14 +88,7 @@ async def audit(
             after |= await ends_of_records(consumer, starts, submitted, read)
             long = sum(after.values()) - sum(starts.values()) > TOPICS_UP_TO
             view = View(
-                connection,
-                settings.kafka,
-                partitions,
-                leases,
-                before,
-                after,
-                starts,
-                in_redis,
+                *(connection, settings.kafka, partitions, leases, before, after, starts, in_redis),
                 topics=not long and since is None if topics is None else topics,
                 since=since,
                 counts_began=await _counts_began(connection),
@@ -109,6 +98,14 @@ async def audit(
     findings.sort(key=lambda finding: int(finding.check.invariant[1:]))
     looked = sorted((service, *place, lease.next_offset) for (service, place), lease in leases.items())
     return Report(ended, (ended - began).total_seconds(), findings, looked, view.quiescent, view.topics, since)
+
+
+async def _in_redis(settings: Settings, incarnation: str) -> Hot:
+    cache = Cache(settings.redis, incarnation)
+    try:
+        return await sample(cache)
+    finally:
+        await cache.close()
 
 
 async def _deployment(settings: Settings) -> tuple[str, int]:
