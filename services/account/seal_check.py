@@ -8,6 +8,7 @@ import msgspec
 from services.account import seal, seal_store
 from services.account.seal import Root, Tail
 from services.account.seal_store import Tx
+from shared.runtime.database import by_keys
 
 
 class Fault(NamedTuple):
@@ -27,7 +28,15 @@ class Checked(NamedTuple):
 
 
 async def check(tx: Tx, published: Iterable[bytes] = ()) -> Checked:
-    """Looks through one snapshot, a block at a time. ``published``: roots as they were seen outside, one JSON object each."""
+    """Looks through one snapshot, in a transaction, a block at a time.
+
+    ``published``: roots as they were seen outside, one JSON object each.
+    """
+    async with by_keys(tx):
+        return await _check(tx, published)
+
+
+async def _check(tx: Tx, published: Iterable[bytes]) -> Checked:
     faults: list[Fault] = []
     tail, postings, hashes = Tail(), 0, {}
     end = await seal_store.tail(tx)

@@ -1,5 +1,6 @@
 """What a benchmark ran on, and how long fixed work takes there, so that figures of two machines can be held side by side."""
 
+import asyncio
 import os
 import platform
 import time
@@ -17,6 +18,7 @@ from shared.runtime.settings import Settings
 _LOOPS: Final = 2_000_000
 _DOCUMENTS: Final = 50_000
 _ROWS: Final = 50_000
+_AGAIN_SECONDS: Final = 0.05
 _MESSAGES: Final = 20_000
 _COMMITS: Final = 100
 
@@ -75,6 +77,8 @@ async def _produce(bootstrap: str) -> float:
     await admin.start()
     try:
         await admin.create_topics([NewTopic("calibrate", 1, 1)])
+        while any(topic["error_code"] for topic in await admin.describe_topics(["calibrate"])):  # noqa: ASYNC110
+            await asyncio.sleep(_AGAIN_SECONDS)
     finally:
         await admin.close()
     producer = AIOKafkaProducer(**access.kafka(bootstrap), acks="all", enable_idempotence=True, max_batch_size=262_144)

@@ -109,6 +109,16 @@ class Database:
         self._connection = None
 
 
+@asynccontextmanager
+async def by_keys(connection: asyncpg.Connection) -> AsyncIterator[None]:
+    """Statements of this transaction go by keys as a batch's do, until the block ends; where it fails the server undoes that."""
+    for name, value in BY_KEYS.items():
+        await connection.execute(f"set local {name} = '{value}'")
+    yield
+    for name in BY_KEYS:
+        await connection.execute(f"set local {name} to default")
+
+
 async def reach(dsn: str) -> None:
     """Raises ServerMissing unless Postgres answers at this address, UsageError for an address that contradicts itself."""
     try:
