@@ -32,7 +32,7 @@ def machine() -> dict[str, Any]:
         "processor": model,
         "cores": os.cpu_count(),
         "memory_gib": round(pages / 2**30, 1),
-        "system": platform.platform(),
+        "system": f"{platform.system()} {platform.release().partition('-')[0]}",
         "python": platform.python_version(),
         "load_before": round(os.getloadavg()[0], 2),  # above 0.5 somebody else was at work, and the figures are the worse for it
     }
