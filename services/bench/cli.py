@@ -7,7 +7,7 @@ whole city at once (``services/bench/bulk.py``), ``--growth`` how cost grows (``
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -49,33 +49,31 @@ def bench(
 ) -> None:
     """Measure steady load, latency and drain on real servers of its own; no figure where the audit does not pass."""
     console = Console(stderr=True, highlight=False)
-    if counter:
-        window_result = window.run(
-            window.Asked(rate or 200, feed, minutes, members, seed), home_directory() / "bench", console.print
-        )
-        _show(console, [*window.rows(window_result), *page.about(window_result)])
-        if as_json:
-            typer.echo(json.dumps(window_result, ensure_ascii=False))
-        return
-    if bulk is not None:
-        bulk_result = bulk_work.run(bulk, home_directory() / "bench", console.print)
-        _show(console, [*bulk_work.rows(bulk_result), *page.about(bulk_result)])
-        if as_json:
-            typer.echo(json.dumps(bulk_result, ensure_ascii=False))
-        return
+    home, tell = home_directory() / "bench", console.print
     asked = Asked(rate or 1_600, minutes, backlog, members, seed, floors, workers, zipf)
+    result: Any
     if growth:
-        if unknown := set(growth) - {*growing.GROUPS, growing.ALL}:
-            raise UsageError(f"--growth {min(unknown)}: there are {', '.join(growing.GROUPS)}, and all")
-        grown = growing.run_all(asked._replace(floors=False), growth, home_directory() / "bench", console.print)
-        typer.echo(json.dumps(grown, ensure_ascii=False) if as_json else growing.markdown(grown))
-        return
-    result = run(asked, home_directory() / "bench", console.print)
-    _show(console, page.rows(result))
+        _check_groups(growth)
+        result = growing.run_all(asked._replace(floors=False), growth, home, tell)
+        console.print(growing.markdown(result), soft_wrap=True, markup=False)
+    elif counter:
+        result = window.run(window.Asked(rate or 200, feed, minutes, members, seed), home, tell)
+        _show(console, [*window.rows(result), *page.about(result)])
+    elif bulk is not None:
+        result = bulk_work.run(bulk, home, tell)
+        _show(console, [*bulk_work.rows(result), *page.about(result)])
+    else:
+        result = run(asked, home, tell)
+        _show(console, page.rows(result))
+        if report is not None:
+            page.write(result, report)
     if as_json:
         typer.echo(json.dumps(result, ensure_ascii=False))
-    if report is not None:
-        page.write(result, report)
+
+
+def _check_groups(growth: list[str]) -> None:
+    if unknown := set(growth) - {*growing.GROUPS, growing.ALL}:
+        raise UsageError(f"--growth {min(unknown)}: there are {', '.join(growing.GROUPS)}, and all")
 
 
 def _show(console: Console, rows: Iterable[tuple[str, str]]) -> None:
