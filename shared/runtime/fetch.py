@@ -7,11 +7,12 @@ raises there takes along what the same call had drained of other partitions: the
 import asyncio
 import logging
 import struct
-import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, SupportsIndex
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.consumer import consumer as client
 from aiokafka.consumer import fetcher
 from aiokafka.errors import (
     CorruptRecordException,
@@ -30,37 +31,38 @@ log = logging.getLogger("gongji.fetch")
 
 _CAREFUL_ROUNDS = 200
 ALONE_MS = 200  # a fetch that finds nothing; what is asked meanwhile on its connection (bounds, on taking a lease) waits for it
-_GATHER_MS = 20  # of a consumer that does nothing but work
-_GATHER_FROM_MS = 2
-_GATHER_BYTES = 1_048_576
-_SPAN_SECONDS = 0.3
 _LENGTH_AT = 8  # of a batch in the log: offset (8 bytes), length (4), then so many bytes
 _LENGTH = struct.Struct(">i")
 _OF_THE_RECORDS = (CorruptRecordException, RecordTooLargeError, UnsupportedCodecError)
 
 
-class Pace:
-    """How much of its time a consumer works on what it fetched, and how long records may therefore gather at the broker.
+class _Fetcher(fetcher.Fetcher):  # type: ignore[misc]
+    """aiokafka's fetcher, which asks the broker when somebody wants records, not as soon as it has handed some out.
 
-    Full batches cost half of tiny ones, and a claim that comes alone must not wait. So the time to gather grows with the share
-    of the time that is worked: a consumer that is hardly busy takes each record as it comes, and one that would be busy with
-    tiny batches gets larger ones before it falls behind.
+    What comes while a batch is worked on so gathers at the broker, and the next fetch brings all of it: batches grow with the
+    load by themselves, and a claim that comes alone waits for nothing. Asked ahead, the broker would answer with the first
+    record there is, and what came after it would wait for the next batch but one (docs: ADR 0017).
     """
 
-    def __init__(self) -> None:
-        self.busy = 0.0  # 0 to 1, of about the last third of a second
+    on_demand = False
+    _waiting = False  # somebody waits for records now
+    _due = False  # and has not been seen yet: who finds records left over does not wait, and asks for the next ones in passing
 
-    def after(self, worked: float, waited: float) -> None:
-        """Takes in what was done since the last time: seconds at work, seconds waiting for records."""
-        span = worked + waited
-        if span > 0:
-            self.busy += min(1.0, span / _SPAN_SECONDS) * (worked / span - self.busy)
+    @contextmanager
+    def wanted(self) -> Iterator[None]:
+        """While records are waited for."""
+        self._waiting = self._due = True
+        self._notify(self._wait_consume_future)
+        try:
+            yield
+        finally:
+            self._waiting = False
 
-    @property
-    def gather_ms(self) -> int:
-        """How long the broker may hold back what there is; 0: not at all."""
-        wanted = round(_GATHER_MS * self.busy)
-        return wanted if wanted >= _GATHER_FROM_MS else 0
+    def _get_actions_per_node(self, assignment: Any) -> Any:
+        if self.on_demand and not (self._waiting or self._due):
+            return [], {}, self._fetcher_timeout, False, []
+        self._due = False
+        return super()._get_actions_per_node(assignment)
 
 
 class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
@@ -70,39 +72,37 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
     """
 
     def __init__(self, *topics: str, **options: Any) -> None:
-        fetcher.MemoryRecords = Records  # the fetcher has no other way to be given one
+        fetcher.MemoryRecords, client.Fetcher = Records, _Fetcher  # the client has no other way to be given them
         super().__init__(*topics, **options)
         self.unreadable: Callable[[Place, Exception], Awaitable[None]] | None = None
         self._careful = 0
         self._taken_from: dict[TopicPartition, int] = {}
-        self._pace = Pace()
-        self._answered = time.monotonic()
+
+    async def start(self) -> None:
+        """Joins the cluster. Raises what aiokafka raises."""
+        await super().start()
+        self._fetcher.on_demand = True
 
     async def getmany(
         self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None
     ) -> Mapping[TopicPartition, Sequence[ConsumerRecord]]:
         """What was fetched, by partition, once there is something. Raises what aiokafka raises, and nothing is lost by it."""
-        if self._careful:
-            self._careful -= 1
-            return await self._first_that_has_any(max_records)
-        patience = max(timeout_ms, ALONE_MS)  # FastStream is told less: it sleeps as long again after an empty answer
-        self._taken_from = self._positions()
-        asked = time.monotonic()
-        try:
-            found = dict(await super().getmany(*partitions, timeout_ms=patience, max_records=max_records))
-        except NoOffsetForPartitionError:  # assigned this moment: whoever takes its lease seeks, and need not wait for a retry
-            self._put_back()
-            await asyncio.sleep(ALONE_MS / 1000)  # or the client would ask for the offset again at once, and again
-            return {}
-        except Exception:
-            self._put_back()
-            self._careful = _CAREFUL_ROUNDS
-            raise
-        now = time.monotonic()
-        self._pace.after(asked - self._answered, now - asked)
-        self._answered = now
-        self._gather()
-        return found
+        with self._fetcher.wanted():
+            if self._careful:
+                self._careful -= 1
+                return await self._first_that_has_any(max_records)
+            patience = max(timeout_ms, ALONE_MS)  # FastStream is told less: it sleeps as long again after an empty answer
+            self._taken_from = self._positions()
+            try:
+                return dict(await super().getmany(*partitions, timeout_ms=patience, max_records=max_records))
+            except NoOffsetForPartitionError:  # assigned this moment: whoever takes its lease will seek
+                self._put_back()
+                await asyncio.sleep(ALONE_MS / 1000)  # or the client would ask for the offset again at once, and again
+                return {}
+            except Exception:
+                self._put_back()
+                self._careful = _CAREFUL_ROUNDS
+                raise
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
         """Where to go on; also for a fetch under way that fails."""
@@ -112,16 +112,6 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
     def reached(self, partition: TopicPartition) -> int:
         """Where it reads on: behind the last record that was taken, and behind the marks of transactions after that."""
         return self._positions().get(partition, 0)
-
-    def _gather(self) -> None:
-        """Lets records gather on the broker while a batch is worked on.
-
-        The client fetches once all it had was taken, and never twice at a time: a fetch that came back at once would bring
-        what little was there, and the rest would wait for the next but one.
-        """
-        gather_ms = self._pace.gather_ms
-        self._fetcher._fetch_min_bytes = _GATHER_BYTES if gather_ms else 1  # noqa: SLF001 - read when the next fetch is made up
-        self._fetcher._fetch_max_wait_ms = gather_ms or ALONE_MS  # noqa: SLF001
 
     async def _first_that_has_any(self, max_records: int | None) -> Mapping[TopicPartition, Sequence[ConsumerRecord]]:
         """One partition a call: what fails there loses nothing of another."""

@@ -1,6 +1,7 @@
 """Fetching goes on where a partition has no position yet, and what was fetched beside it is not lost."""
 
 import logging
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,7 +19,7 @@ NEW, OLD = TopicPartition("t", 0), TopicPartition("t", 1)
 async def test_a_partition_that_has_no_position_yet_is_no_failure(monkeypatch: pytest.MonkeyPatch, careful: int) -> None:
     """On a slow machine the client looks for an offset before the lease is taken: FastStream would wait for five seconds."""
     consumer = Consumer(auto_offset_reset="none")
-    consumer._fetcher = SimpleNamespace(seek_to=consumer._subscription.seek)
+    consumer._fetcher = SimpleNamespace(seek_to=consumer._subscription.seek, wanted=nullcontext)
     consumer.assign([NEW, OLD])
     consumer.seek(OLD, 7)
     consumer._careful = careful
