@@ -39,7 +39,8 @@ async def lines(request: Request) -> AsyncIterator[list[bytes]]:
     rest = b""
     while True:
         try:
-            piece = await asyncio.wait_for(anext(pieces, None), _IDLE_SECONDS)
+            async with asyncio.timeout(_IDLE_SECONDS):
+                piece = await anext(pieces, None)
         except TimeoutError as slow:
             raise Problem("too_slow") from slow
         if piece is None:

@@ -139,7 +139,8 @@ class _Visit:
             message["headers"] = [*message.get("headers", ()), (b"x-request-id", self.request_id.encode())]
         self._bytes += len(message.get("body", b""))
         try:
-            await asyncio.wait_for(self._send(message), SEND_SECONDS)
+            async with asyncio.timeout(SEND_SECONDS):
+                await self._send(message)
         except TimeoutError:
             self._cut()
             raise _Gone from None

@@ -152,7 +152,8 @@ class Waiting:
     async def _hear(self, seconds: float) -> bool:
         """Takes what is heard. False if nothing was in this time, or the process ends."""
         try:
-            first = await asyncio.wait_for(self._heard.get(), seconds)
+            async with asyncio.timeout(seconds):
+                first = await self._heard.get()
         except TimeoutError:
             return False
         heard = {} if first is None else dict([first])

@@ -83,9 +83,11 @@ class Database:
             try:
                 yield connection
             except BaseException:
-                await asyncio.wait_for(transaction.rollback(), STATEMENT_SECONDS)
+                async with asyncio.timeout(STATEMENT_SECONDS):
+                    await transaction.rollback()
                 raise
-            await asyncio.wait_for(transaction.commit(), STATEMENT_SECONDS)
+            async with asyncio.timeout(STATEMENT_SECONDS):
+                await transaction.commit()
         except OFFENCES:
             raise
         except TROUBLE as trouble:

@@ -24,8 +24,10 @@ from aiokafka.errors import (
 from aiokafka.record.default_records import _DefaultRecordBatchPy as SlowBatch
 from aiokafka.record.memory_records import MemoryRecords
 
-from shared.runtime import inflation
+from shared.runtime import fetch_wire, inflation
 from shared.runtime.lease import Place
+
+Found = Mapping[TopicPartition, Sequence[ConsumerRecord]]
 
 log = logging.getLogger("gongji.fetch")
 
@@ -34,6 +36,8 @@ ALONE_MS = 200  # a fetch that finds nothing; what is asked meanwhile on its con
 _LENGTH_AT = 8  # of a batch in the log: offset (8 bytes), length (4), then so many bytes
 _LENGTH = struct.Struct(">i")
 _OF_THE_RECORDS = (CorruptRecordException, RecordTooLargeError, UnsupportedCodecError)
+
+fetch_wire.install()
 
 
 class _Fetcher(fetcher.Fetcher):  # type: ignore[misc]
@@ -83,18 +87,15 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
         await super().start()
         self._fetcher.on_demand = True
 
-    async def getmany(
-        self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None
-    ) -> Mapping[TopicPartition, Sequence[ConsumerRecord]]:
+    async def getmany(self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None) -> Found:
         """What was fetched, by partition, once there is something. Raises what aiokafka raises, and nothing is lost by it."""
         with self._fetcher.wanted():
             if self._careful:
                 self._careful -= 1
                 return await self._first_that_has_any(max_records)
             patience = max(timeout_ms, ALONE_MS)  # FastStream is told less: it sleeps as long again after an empty answer
-            self._taken_from = self._positions()
             try:
-                return dict(await super().getmany(*partitions, timeout_ms=patience, max_records=max_records))
+                found = await super().getmany(*partitions, timeout_ms=patience, max_records=max_records)
             except NoOffsetForPartitionError:  # assigned this moment: whoever takes its lease will seek
                 self._put_back()
                 await asyncio.sleep(ALONE_MS / 1000)  # or the client would ask for the offset again at once, and again
@@ -103,6 +104,7 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
                 self._put_back()
                 self._careful = _CAREFUL_ROUNDS
                 raise
+            return self._took(found)
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
         """Where to go on; also for a fetch under way that fails."""
@@ -111,14 +113,18 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
 
     def reached(self, partition: TopicPartition) -> int:
         """Where it reads on: behind the last record that was taken, and behind the marks of transactions after that."""
-        return self._positions().get(partition, 0)
+        assignment = self._subscription.subscription and self._subscription.subscription.assignment
+        if not assignment or partition not in assignment.tps:
+            return 0
+        state = assignment.state_value(partition)
+        return int(state.position) if state.has_valid_position else 0
 
-    async def _first_that_has_any(self, max_records: int | None) -> Mapping[TopicPartition, Sequence[ConsumerRecord]]:
+    async def _first_that_has_any(self, max_records: int | None) -> Found:
         """One partition a call: what fails there loses nothing of another."""
         for partition in sorted(self.assignment()):
             try:
                 if found := await super().getmany(partition, max_records=max_records):
-                    return dict(found)
+                    return self._took(found)
             except NoOffsetForPartitionError:
                 continue
             except Exception as failure:
@@ -127,12 +133,10 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
                 await self.unreadable((partition.topic, partition.partition), failure)
         return {}
 
-    def _positions(self) -> dict[TopicPartition, int]:
-        assignment = self._subscription.subscription and self._subscription.subscription.assignment
-        if not assignment:
-            return {}
-        states = {partition: assignment.state_value(partition) for partition in assignment.tps}
-        return {partition: state.position for partition, state in states.items() if state.has_valid_position}
+    def _took(self, found: Found) -> Found:
+        """What was handed out is not fetched again for the sake of a later failure."""
+        self._taken_from.update((partition, records[-1].offset + 1) for partition, records in found.items())
+        return found
 
     def _put_back(self) -> None:
         mine = self.assignment()
