@@ -87,13 +87,16 @@ _REJECT = """
     order by event_id collate "C"
     on conflict on constraint rejection_pk do nothing
 """
+# What each lease decided and has not relayed, by the outbox's key, and once: joined freely, a plan made after an ``analyze`` read
+# the whole outbox for each batch with a reversal.
 _UNANNOUNCED = """
-    select count(*)
+    select decided.event_id, decided.source_partition
     from runtime.lease l
-    join intake.outgoing o on o.source_topic = l.topic and o.source_partition = l.partition and o.seq > l.relayed_seq
-    join unnest($1::text[], $2::int[]) as asked (event_id, partition)
-        on asked.event_id = o.event_id and asked.partition <> o.source_partition
-    where l.service = 'intake'
+    cross join lateral (
+        select event_id, source_partition from intake.outgoing
+        where source_topic = l.topic and source_partition = l.partition and seq > l.relayed_seq offset 0
+    ) as decided
+    where l.service = 'intake' and (decided.event_id in (select unnest($1::text[]))) is true
 """
 _OUTGOING = ("source_topic", "source_partition", "seq", "target", "part", "key", "value", "event_id", "rejected_institution")
 
@@ -120,8 +123,11 @@ class PostgresStore:
 
     async def unannounced(self, tx: Tx, events: Sequence[tuple[str, int]]) -> int:
         """Looks at what each lease has decided and not yet relayed: a few rows, by the outbox's own key."""
-        ids, partitions = zip(*events, strict=True)
-        return int(await tx.fetchval(_UNANNOUNCED, ids, partitions))
+        asked: dict[str, set[int]] = {}
+        for event_id, partition in events:
+            asked.setdefault(event_id, set()).add(partition)
+        decided = await tx.fetch(_UNANNOUNCED, list(asked))
+        return sum(partition != where for event_id, where in decided for partition in asked[event_id])
 
     async def record(self, tx: Tx, filed: Sequence[Filed[Ruling]]) -> None:
         """Writes changed numbers, new rejections, and the outbox. Raises Retry when a rejection was given meanwhile."""

@@ -13,6 +13,7 @@ from deploy.migrations import run as migrate
 from services.account import store as account
 from services.adjudication import store as adjudication
 from services.intake import answers
+from services.intake import store as intake
 from services.ops.generate import generate
 from shared.events import REGISTER_TYPES
 from shared.runtime import quarantine
@@ -102,3 +103,29 @@ async def test_a_look_up_goes_by_its_key_also_where_the_tables_are_known_to_be_e
     assert await _reads_at_large(connection) == []
     assert kept.get_query() == statement
     await database.close()
+
+
+async def test_what_is_not_announced_yet_is_found_by_key_also_where_statistics_say_it_is_most_of_a_large_table(
+    fresh_database: str,
+) -> None:
+    """An ``analyze`` of the outbox under load made the whole of it be read for each batch with a reversal, half a second each."""
+    await asyncio.to_thread(migrate, fresh_database)
+    owner = await asyncpg.connect(fresh_database)
+    await owner.execute(_LARGE_OUTBOX)
+    await owner.close()
+    database = Database(fresh_database, role="gongji_service", name="gongji-test")
+    connection = await database.connection()
+    kept = await connection.prepare(intake._UNANNOUNCED)
+    assert await _reads_at_large(connection) == []
+    assert kept.get_query() == intake._UNANNOUNCED
+    await database.close()
+
+
+_LARGE_OUTBOX = """
+    insert into runtime.lease (service, topic, partition, cluster_id, out_seq, relayed_seq)
+    select 'intake', 'claims.submitted', p, 'k', 6000, 5990 from generate_series(0, 95) as p;
+    insert into intake.outgoing (source_topic, source_partition, seq, target, part, key, value, event_id)
+    select 'claims.submitted', n % 8, n / 8, 'claims.accepted', 0, '', convert_to(repeat(md5(n::text), 25), 'utf8'), 'e' || n
+    from generate_series(8, 48000) as n;
+    analyze;
+"""
