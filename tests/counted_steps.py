@@ -1,5 +1,6 @@
 """The steps of the path over real books and without Kafka, one batch at a time: what each asks, announces and allocates."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -81,6 +82,7 @@ class Counted:
         self.before()
         await self.loop.handle(records)
         self.after()
+        await asyncio.sleep(0)  # asyncpg tells of a statement in the next turn of the event loop
         announced: Announced = {}
         for message, _ in self.sent:
             announced.setdefault(message.topic, []).append((message.key, message.value))
