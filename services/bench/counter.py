@@ -158,20 +158,21 @@ def _loads(on: Stage, asked: Asked, day: Day, tell: Tell) -> dict[str, Any]:
 
 async def _load(on: Stage, calls: Sequence[Call], records: Sequence[Prepared], rate: float) -> list[Answer]:
     """The window's clients, and the feed's generator beside them; returns when everything is answered."""
-    file = on.home / "calls"
-    file.write_bytes(msgspec.msgpack.encode(calls))
+    asked, answered = on.home / "calls", on.home / "answers"
+    asked.write_bytes(msgspec.msgpack.encode(calls))
+    answered.unlink(missing_ok=True)
     host, port = _address(on)
     clients = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "services.bench.counter_load", host, port, str(file), stdout=asyncio.subprocess.PIPE
+        sys.executable, "-m", "services.bench.counter_load", host, port, str(asked), str(answered)
     )
     feeding = asyncio.create_task(on.generate(records, rate)) if records else None
-    said, _ = await clients.communicate()
+    code = await clients.wait()
     if feeding is not None:
         await feeding
-    if clients.returncode:
-        raise Stop(f"the window's clients ended with {clients.returncode}")
+    if code:
+        raise Stop(f"the window's clients ended with {code}")
     await on.drained()
-    return msgspec.msgpack.decode(said, type=list[Answer])
+    return msgspec.msgpack.decode(answered.read_bytes(), type=list[Answer])
 
 
 def _address(on: Stage) -> tuple[str, str]:

@@ -1,8 +1,8 @@
 """The counter's clients, a process of its own: requests on a fixed schedule, whatever becomes of them (an open loop).
 
-``python -m services.bench.counter_load HOST PORT FILE``: FILE holds calls, the latencies come on stdout. Latency counts from the
-moment a request was due, so a counter that makes its clients wait cannot hide it. Plain HTTP/1.1 over kept connections, because a
-whole client library would take a share of the machine that is being measured.
+``python -m services.bench.counter_load HOST PORT CALLS ANSWERS``: one file read, one written. Latency counts from the moment
+a request was due, so a counter that makes its clients wait cannot hide it. Plain HTTP/1.1 over kept connections, because a whole
+client library would take a share of the machine that is being measured.
 """
 
 import asyncio
@@ -100,12 +100,12 @@ async def run(host: str, port: int, calls: Sequence[Call]) -> list[Answer]:
     return list(answers)
 
 
-def main(host: str, port: str, file: str) -> None:
-    """Runs the calls of a file."""
-    calls = msgspec.msgpack.decode(Path(file).read_bytes(), type=list[Call])
+def main(host: str, port: str, asked: str, answered: str) -> None:
+    """Runs the calls of a file, and writes their answers to another."""
+    calls = msgspec.msgpack.decode(Path(asked).read_bytes(), type=list[Call])
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         answers = runner.run(run(host, int(port), calls))
-    sys.stdout.buffer.write(msgspec.msgpack.encode(answers))
+    Path(answered).write_bytes(msgspec.msgpack.encode(answers))
 
 
 if __name__ == "__main__":
