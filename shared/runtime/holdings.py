@@ -178,7 +178,7 @@ class Holdings:
             return
         offsets = {place: lease.next_offset for place, lease in self._held.items()}
         await self.log.advise(offsets)
-        waiting = self.log.waiting(offsets, resting=not self.busy.locked())
+        waiting = await self.log.waiting(offsets, resting=not self.busy.locked())
         applied = min((lease.last_timestamp_ms for lease in self._held.values() if lease.last_timestamp_ms), default=0)
         self._telemetry.lag(waiting, time.time() - applied / 1000 if waiting and applied else 0.0)
 

@@ -30,6 +30,7 @@ log = logging.getLogger("gongji.kafka")
 
 _POLL_MS = 5  # FastStream waits as long after an empty answer; its default would add up to 200 ms to a claim
 _ANSWER_SECONDS = 30.0
+_ENDS_SECONDS = 2.0
 _METADATA_MS = 10_000  # a topic that vanished and came back is seen within this; the client's default is five minutes
 SETTLED_SECONDS = 10.0  # since the group last met; see ConsumerLog.advise
 _SESSION_MS = 6_000  # the least the broker takes: how long a killed worker's partitions wait
@@ -86,20 +87,30 @@ class ConsumerLog:
         except (KafkaError, OSError, TimeoutError, ValueError) as trouble:
             log.debug("advisory commit failed: %s", trouble)
 
-    def waiting(self, offsets: Mapping[Place, int], *, resting: bool) -> int:
-        """Records in the log past what was applied, as the last fetch knew it; of a place taken away meanwhile, none.
+    async def waiting(self, offsets: Mapping[Place, int], *, resting: bool) -> int:
+        """Records in the log past what was applied; of a place taken away meanwhile, none. Never raises.
 
-        ``resting``: no batch is worked on. Then what was read is applied, and what may follow it are marks of transactions.
+        ``resting``: no batch is worked on. Then what was read is applied, what may follow it are marks of transactions, and the
+        last fetch knew the ends. A consumer that works fetches seldom, the more seldom the more it has to do: it asks for them.
         """
-        records = 0
         mine = self.assigned()
-        for place, offset in offsets.items():
-            if place not in mine:
-                continue
-            partition = TopicPartition(*place)
+        places = {TopicPartition(*place): offset for place, offset in offsets.items() if place in mine}
+        ends = {partition: self._consumer.highwater(partition) or 0 for partition in places}
+        if not resting:
+            ends |= await self._ends(list(places))
+        records = 0
+        for partition, offset in places.items():
             applied = max(offset, self._consumer.reached(partition)) if resting else offset
-            records += max(0, (self._consumer.highwater(partition) or applied) - applied)
+            records += max(0, ends[partition] - applied)
         return records
+
+    async def _ends(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
+        try:
+            async with asyncio.timeout(_ENDS_SECONDS):
+                return dict(await self._consumer.end_offsets(partitions)) if partitions else {}
+        except (KafkaError, OSError, TimeoutError) as trouble:
+            log.debug("the ends of the log are not known: %s", trouble)
+            return {}
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]

@@ -36,8 +36,8 @@ class Log(Protocol):
     async def advise(self, offsets: Mapping[Place, int]) -> None:
         """Tells Kafka how far we are, for lag tools. Never raises."""
 
-    def waiting(self, offsets: Mapping[Place, int], *, resting: bool) -> int:
-        """Records in the log past these offsets, as the last fetch knew it. ``resting``: no batch is worked on."""
+    async def waiting(self, offsets: Mapping[Place, int], *, resting: bool) -> int:
+        """Records in the log past these offsets. ``resting``: no batch is worked on. Never raises."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -351,6 +351,27 @@ async def test_a_worker_waits_for_its_batch_before_it_lets_a_partition_go(world:
     assert len(await world.announced()) == 10
 
 
+async def test_what_waits_behind_a_long_batch_is_told_while_nothing_is_fetched(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = asyncio.Event()
+
+    async def wait(_: Any, __: Sequence[Any]) -> None:
+        await asyncio.wait_for(go_on.wait(), 20)
+
+    worker = await world.worker(world.diary(during=wait))
+    await world.holds_all(worker)
+    told: list[int] = []
+    monkeypatch.setattr(worker.holdings._telemetry, "lag", lambda records, _: told.append(records))
+    await world.send([line("first")])
+    await until(worker.holdings.busy.locked, "the batch to be worked on")
+    await world.send([line(claim) for claim in claims(30)])
+    await worker.holdings.advise()
+    assert told[-1] == 31
+    go_on.set()
+    await world.applied(31)
+
+
 async def test_the_mark_behind_a_transaction_is_no_record_that_waits(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     worker = await world.worker()
     await world.holds_all(worker)
@@ -359,8 +380,12 @@ async def test_the_mark_behind_a_transaction_is_no_record_that_waits(world: Worl
     await world.applied(1)
     log, place = worker.holdings.log, (world.source, 0)
     assert isinstance(log, ConsumerLog)
-    await until(lambda: log.waiting({place: 1}, resting=False) == 1, "the end behind the mark to be known")
-    await until(lambda: log.waiting({place: 1}, resting=True) == 0, "the mark to be read")
+
+    async def read() -> bool:
+        return await log.waiting({place: 1}, resting=True) == 0
+
+    assert await log.waiting({place: 1}, resting=False) == 1
+    await until(read, "the mark to be read")
     told: list[int] = []
     monkeypatch.setattr(worker.holdings._telemetry, "lag", lambda records, _: told.append(records))
     await worker.holdings.advise()

@@ -133,7 +133,7 @@ class Consumer:
 
     async def advise(self, offsets: Mapping[Place, int]) -> None: ...
 
-    def waiting(self, offsets: Mapping[Place, int], *, resting: bool) -> int:  # noqa: ARG002 - the protocol names it
+    async def waiting(self, offsets: Mapping[Place, int], *, resting: bool) -> int:  # noqa: ARG002 - the protocol names it
         return sum(len(self._broker.log(place)) - offset for place, offset in offsets.items())
 
     async def fetch(self, most: int) -> list[Record]:

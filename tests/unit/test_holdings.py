@@ -44,7 +44,7 @@ class Log:
 
     async def advise(self, offsets: Mapping[Place, int]) -> None: ...
 
-    def waiting(self, offsets: Mapping[Place, int], *, resting: bool) -> int:  # noqa: ARG002 - the protocol names it
+    async def waiting(self, offsets: Mapping[Place, int], *, resting: bool) -> int:  # noqa: ARG002 - the protocol names it
         return 0
 
 
