@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import gc
 import io
-import itertools
 import logging
 import os
 import secrets
@@ -12,7 +11,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -42,7 +41,7 @@ from shared.runtime.telemetry import REGISTRY, Telemetry
 log = logging.getLogger("gongji.service")
 
 _SWEEP_SECONDS = 0.2
-_ADVISE_EVERY = 5  # sweeps
+_ADVISE_SECONDS = 1.0
 _DRAIN_SECONDS = 20.0
 _STALE_SECONDS = 60.0  # without a sweep for so long the process is not alive, whatever the kernel says
 
@@ -144,7 +143,10 @@ class Service:
     @contextlib.asynccontextmanager
     async def _loops(self) -> AsyncIterator[None]:
         await self._broker.start()
-        sweeps = [asyncio.create_task(_sweep(running)) for running in self._running]
+        chores: list[tuple[float, Callable[[], Awaitable[None]]]] = []
+        for running in self._running:  # a sweep waits for the batch under way; how far we are is told meanwhile
+            chores += [(_SWEEP_SECONDS, running.holdings.sweep), (_ADVISE_SECONDS, running.holdings.advise)]
+        sweeps = [asyncio.create_task(_again_and_again(seconds, chore)) for seconds, chore in chores]
         try:
             yield
         finally:
@@ -201,15 +203,13 @@ class Service:
         return ready
 
 
-async def _sweep(running: _Running) -> None:
-    for turn in itertools.count():
-        await asyncio.sleep(_SWEEP_SECONDS)
+async def _again_and_again(seconds: float, what: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        await asyncio.sleep(seconds)
         try:
-            await running.holdings.sweep()
-            if turn % _ADVISE_EVERY == 0:
-                await running.holdings.advise()
+            await what()
         except Exception:
-            log.exception("sweep failed; the next one tries again")
+            log.exception("%s failed; the next one tries again", what.__name__)
 
 
 def _give_up() -> NoReturn:
