@@ -45,7 +45,7 @@ class _Fetcher(fetcher.Fetcher):  # type: ignore[misc]
 
     What comes while a batch is worked on so gathers at the broker, and the next fetch brings all of it: batches grow with the
     load by themselves, and a claim that comes alone waits for nothing. Asked ahead, the broker would answer with the first
-    record there is, and what came after it would wait for the next batch but one (docs: ADR 0017).
+    record there is, and what came after it would wait for the next batch but one (deploy/decisions/0017).
     """
 
     on_demand = False

@@ -1,7 +1,7 @@
 """A fetch's partitions on the wire (Kafka protocol, Fetch version 11), packed and unpacked a partition at a time.
 
-aiokafka's schemas call four functions a field; with a batch of one claim that was a sixth of a service's processor time.
-Other versions of the request go by aiokafka's own.
+aiokafka's schemas call four functions a field, of every partition, whether it has records or not: a fifth of all calls for a
+batch of one claim over eight partitions. Other versions of the request go by aiokafka's own.
 """
 
 import struct
@@ -12,14 +12,14 @@ from typing import Any
 from aiokafka.protocol.fetch import FetchRequest_v11, FetchResponse_v11
 from aiokafka.protocol.types import Schema, String
 
-Asked = tuple[int, int, int, int, int]  # partition, leader's epoch, offset, start of the log, most bytes
+# partition, leader's epoch, offset, start of the log, most bytes
+Asked = tuple[int, int, int, int, int]
+# partition, error, high-water mark, stable up to, start of the log, aborted transactions, replica to read from, records
 Answered = tuple[int, int, int, int, int, list[tuple[int, int]] | None, int, bytes | None]
 
 _COUNT = struct.Struct(">i")
 _ASKED = struct.Struct(">iiqqi")
-_ANSWERED = struct.Struct(
-    ">ihqqqi"
-)  # partition, error, high-water mark, stable up to, start of the log, transactions that were aborted
+_ANSWERED = struct.Struct(">ihqqqi")  # the first five of what is answered, and how many transactions were aborted
 _ABORTED = struct.Struct(">qq")  # producer, first offset
 _RECORDS = struct.Struct(">ii")  # replica to read from, bytes of records
 _TEXT = String("utf-8")
