@@ -93,6 +93,7 @@ class Trial:
     def fault(self, name: str, claims: int, *, seconds: float = 0.0, mends: bool = True) -> Iterator[Row]:
         """The block is the fault, and its end is the fault's. So many claims are sent: half before, half while it lasts.
 
+        It strikes when some are in flight.
         ``seconds``: over which the second half is spread. ``mends``: whether services go on by themselves afterwards.
         """
         found = row(name)
@@ -103,8 +104,8 @@ class Trial:
         applied = sum(applied_by(self.running).values())
         self._send(before)
         until(lambda: sum(applied_by(self.running).values()) > applied, "claims to be under way")
-        found.in_flight = in_flight(self.running)
         self._send(during, seconds)
+        until(lambda: self._strikes(found), "claims to be in flight")
         yield found
         if mends:
             found.recovered = self._goes_on()
@@ -119,6 +120,12 @@ class Trial:
         if len(self._loads) > 1:
             self._loads[-2].finish()  # one feed: what was to come before has come before
         self._loads[-1].start()
+
+    def _strikes(self, found: Row) -> bool:
+        """Whether claims are in flight, so that the fault meets some; once all are sent there may be none any more."""
+        sending = self._loads[-1].is_alive()
+        found.in_flight = in_flight(self.running)
+        return found.in_flight > 0 or not sending
 
     def _goes_on(self) -> float:
         """Seconds until each service on the path has applied something new, or nothing is left."""

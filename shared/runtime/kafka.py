@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -30,7 +31,6 @@ log = logging.getLogger("gongji.kafka")
 
 _POLL_MS = 5  # FastStream waits as long after an empty answer; its default would add up to 200 ms to a claim
 _ANSWER_SECONDS = 30.0
-_ENDS_SECONDS = 2.0
 _METADATA_MS = 10_000  # a topic that vanished and came back is seen within this; the client's default is five minutes
 SETTLED_SECONDS = 10.0  # since the group last met; see ConsumerLog.advise
 _SESSION_MS = 6_000  # the least the broker takes: how long a killed worker's partitions wait
@@ -94,23 +94,16 @@ class ConsumerLog:
         last fetch knew the ends. A consumer that works fetches seldom, the more seldom the more it has to do: it asks for them.
         """
         mine = self.assigned()
-        places = {TopicPartition(*place): offset for place, offset in offsets.items() if place in mine}
-        ends = {partition: self._consumer.highwater(partition) or 0 for partition in places}
+        offsets = {place: offset for place, offset in offsets.items() if place in mine}
+        ends = {place: self._consumer.highwater(TopicPartition(*place)) or 0 for place in offsets}
         if not resting:
-            ends |= await self._ends(list(places))
+            with suppress(Retry):
+                ends |= {place: end for place, (_, end) in (await self.bounds(offsets)).items()}
         records = 0
-        for partition, offset in places.items():
-            applied = max(offset, self._consumer.reached(partition)) if resting else offset
-            records += max(0, ends[partition] - applied)
+        for place, offset in offsets.items():
+            applied = max(offset, self._consumer.reached(TopicPartition(*place))) if resting else offset
+            records += max(0, ends[place] - applied)
         return records
-
-    async def _ends(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
-        try:
-            async with asyncio.timeout(_ENDS_SECONDS):
-                return dict(await self._consumer.end_offsets(partitions)) if partitions else {}
-        except (KafkaError, OSError, TimeoutError) as trouble:
-            log.debug("the ends of the log are not known: %s", trouble)
-            return {}
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]

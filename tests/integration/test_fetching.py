@@ -72,3 +72,11 @@ async def test_behind_the_last_of_a_backlog_the_next_is_asked_for_at_once(world:
 
         await until(fetched, "the next records, fetched while nobody waits")
         assert await values(consumer) == [b"more"]
+
+
+async def test_who_begins_to_wait_is_seen_at_once(world: World) -> None:
+    async with reading(world, 0) as consumer:
+        consumer._fetcher._fetcher_timeout = 3_600  # the fetcher looks no more by itself whether somebody waits
+        for value in (b"first", b"second", b"third"):
+            await world.send([value])
+            assert await values(consumer) == [value]

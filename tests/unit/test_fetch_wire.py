@@ -47,12 +47,11 @@ def test_what_is_answered_is_the_same_values_and_no_byte_more_is_read(topics: An
     assert data.read() == b"what follows"
 
 
-@given(answered.filter(bool), st.data())
-def test_an_answer_that_ends_too_early_is_never_taken_for_whole(topics: Any, data: st.DataObject) -> None:
-    whole = ANSWERED.encode(topics)
-    cut = data.draw(st.integers(0, len(whole) - 1))
-    with pytest.raises(Exception, match=r"requires a buffer|underrun|bytes of records announced|Error encountered"):
-        AnsweredTopics().decode(BytesIO(whole[:cut]))
+def test_an_answer_that_ends_too_early_is_never_taken_for_whole() -> None:
+    whole = ANSWERED.encode([("t", [(0, 0, 9, 9, 0, [(1, 2)], -1, b"records"), (1, 0, 9, 9, 0, None, -1, b"more")])])
+    for cut in range(len(whole)):
+        with pytest.raises(Exception, match=r"requires a buffer|underrun|bytes of records announced|Error encountered"):
+            AnsweredTopics().decode(BytesIO(whole[:cut]))
 
 
 def test_the_consumer_goes_by_it() -> None:
