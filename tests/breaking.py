@@ -318,8 +318,8 @@ FAULTS: Final = (
     Fault("Postgres: the leases locked by an operator", partial(locked_by_an_operator, table="runtime.lease"), 60.0),
     Fault("Postgres: every answer 40 ms late", partial(slow_postgres, milliseconds=40), 10.0),
     Fault("Redis: FLUSHALL", flushed, brief=True),
-    Fault("Redis: kill -9, back empty", partial(redis_away, how=stopped), brief=True),
+    Fault("Redis: kill -9, back empty", partial(redis_away, how=stopped), brief=True, spread=20.0),
     Fault("Redis: frozen 10 s", partial(redis_away, how=frozen), 10.0),
-    Fault("Redis: an old dump restored", restored_from_an_old_dump),
+    Fault("Redis: an old dump restored", restored_from_an_old_dump, spread=20.0),
     Fault("Redis: wrong values written by hand", wrong_by_hand, brief=True),
 )  # fmt: skip
