@@ -21,7 +21,7 @@ from shared.runtime.step import Message
 
 PATH = (SUBMITTED, ACCEPTED, ELIGIBLE, ADJUDICATED)
 PATIENCE_S = 300.0  # for a path to run dry: the machine may be busy with others
-_SLICE = 40
+_SLICE, _SLICES = 40, 10  # records sent together, at most; and pieces that a load over some time comes in, at least
 _APPLIED = "select topic, sum(records)::bigint from runtime.lease where topic = any(%s) group by topic"
 
 
@@ -35,7 +35,8 @@ class Load(threading.Thread):
         super().__init__(name="load", daemon=True)
         self._kafka = running.servers.addresses.kafka
         self._lines = lines
-        self._pause = seconds * _SLICE / max(len(lines), 1)
+        self._slice = min(_SLICE, max(len(lines) // _SLICES, 1)) if seconds else _SLICE
+        self._pause = seconds * self._slice / max(len(lines), 1)
         self._over = threading.Event()
         self.repeated = 0
         self.failure: BaseException | None = None
@@ -49,8 +50,8 @@ class Load(threading.Thread):
     async def _send(self) -> None:
         producer = Producer(self._kafka, dict.fromkeys((SUBMITTED,), PARTITIONS), ack_seconds=15)
         try:
-            for start in range(0, len(self._lines), _SLICE):
-                await self._acknowledged(producer, [_outgoing(line) for line in self._lines[start : start + _SLICE]])
+            for start in range(0, len(self._lines), self._slice):
+                await self._acknowledged(producer, [_outgoing(line) for line in self._lines[start : start + self._slice]])
                 await asyncio.to_thread(self._over.wait, self._pause)
         finally:
             await producer.close()
