@@ -38,7 +38,7 @@ async def counter(settings: Settings, policies: Policies, cache: Cache) -> Async
     door = Door.load()
     partitions = {name: topic.partitions for name, topic in declared(settings.partitions).items()}
     replies = Replies()
-    tail = Tail(settings.kafka, {name: partitions[name] for name in (SETTLED, REJECTED)}, replies.hear)
+    tail = Tail(settings.kafka, {name: partitions[name] for name in (SETTLED, REJECTED)}, replies.hear, replies.wanted)
     producer = Producer(settings.kafka, partitions)
     postbox = Postbox(producer)
     async with asyncpg_pool(settings.postgres) as pool:

@@ -27,6 +27,8 @@ from shared.runtime.service import Wiring
 from shared.runtime.settings import Settings
 from shared.runtime.step import Step
 
+_CLEARED_LATER_SECONDS: Final = 0.2  # regions settle with each other by windows, of a day or so
+
 Clock = Callable[[], datetime]
 AnyStep = Step[Any, Any, Any]
 
@@ -70,7 +72,7 @@ def wirings(service: str, policies: Policies, cache: Cache, clock: Clock) -> lis
             Wiring("settlement", AccountStep(accounts, policies, clock)),
         ]
     if service == "crossregion":
-        return [Wiring("obligations", CrossregionStep(CrossregionBooks()))]
+        return [Wiring("obligations", CrossregionStep(CrossregionBooks()), rest_seconds=_CLEARED_LATER_SECONDS)]
     raise KeyError(service)
 
 

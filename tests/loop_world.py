@@ -67,6 +67,7 @@ class Worker:
         projection: Projection | None,
         outsiders_write: bool,
         cluster_id: str,
+        rest_seconds: float,
     ) -> None:
         self.step = step
         self.telemetry = Telemetry(SERVICE, world.prefix)
@@ -78,7 +79,7 @@ class Worker:
         self.broker: KafkaBroker = make_broker(world.kafka)
         self.consumer = consume(
             self.broker, step.topics, f"{world.prefix}group", self.loop.handle, self.holdings,
-            batch_max=batch_max, outsiders_write=outsiders_write,
+            batch_max=batch_max, outsiders_write=outsiders_write, rest_seconds=rest_seconds,
         )  # fmt: skip
         self._sweeping: asyncio.Task[None] | None = None
 
@@ -158,11 +159,12 @@ class World:
         projection: Projection | None = None,
         outsiders_write: bool = True,
         cluster_id: str = "",
+        rest_seconds: float = 0.0,
     ) -> Worker:
         """Starts a worker."""
         made = Worker(
             self, step or self.diary(), batch_max=batch_max, projection=projection,
-            outsiders_write=outsiders_write, cluster_id=cluster_id or self.cluster_id,
+            outsiders_write=outsiders_write, cluster_id=cluster_id or self.cluster_id, rest_seconds=rest_seconds,
         )  # fmt: skip
         self.workers.append(made)
         return await made.start()

@@ -13,11 +13,14 @@ from services.intake.number import Key
 from services.intake.replies import Replies
 from services.intake.steps import possible_ids
 from services.intake.submission import Submission
+from services.intake.together import Together
 from shared.events import SUBMITTED
 from shared.identity import event_id, part_of, partition_of
 from shared.runtime.database import TROUBLE
 from shared.runtime.relay import Outgoing, Sender
 from shared.runtime.step import Message
+
+Digests = Together[Key, str]  # the content that numbers are bound to
 
 _LOOK_SECONDS: Final = 5.0  # after so long without hearing anything, it is looked for in Postgres
 _LONGEST_KEY: Final = 256
@@ -52,6 +55,7 @@ class Desk:
         self._sender = sender
         self._replies = replies
         self._answers = answers
+        self._digests = Together(answers.digests)
         self._log = log
         self._partitions = partitions
         self.over = replies.over  # set when the process ends
@@ -94,7 +98,7 @@ class Desk:
 
         Raises Retry when Kafka does not take them: then nobody knows, and sending the same again settles it.
         """
-        waiting = Waiting([one.submission for one in handed], self._replies, self._answers)
+        waiting = Waiting([one.submission for one in handed], self._replies, self._answers, self._digests)
         try:
             await self._sender.send([_outgoing(one) for one in handed])
         except BaseException:
@@ -118,9 +122,10 @@ class _Wait:
 class Waiting:
     """Submissions that were handed in together, and what is heard of them."""
 
-    def __init__(self, submissions: Iterable[Submission], replies: Replies, answers: Answers) -> None:
+    def __init__(self, submissions: Iterable[Submission], replies: Replies, answers: Answers, digests: Digests) -> None:
         self._replies = replies
         self._answers = answers
+        self._digests = digests
         self._waits = [_Wait(submission) for submission in submissions]
         self._by_id: dict[str, list[_Wait]] = {}
         for wait in self._waits:
@@ -180,7 +185,7 @@ class Waiting:
 
     async def _bound(self, waits: Sequence[_Wait]) -> dict[Key, str]:
         try:
-            return await self._answers.digests({wait.key for wait in waits})
+            return await self._digests({wait.key for wait in waits})
         except TROUBLE:
             return {}  # the answer stays in doubt, and is looked for again
 

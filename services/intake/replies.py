@@ -17,6 +17,7 @@ class Replies:
 
     def __init__(self) -> None:
         self._waiting: dict[str, set[Heard]] = {}
+        self.wanted = asyncio.Event()  # set while anybody waits
         self.over = asyncio.Event()  # the process ends
 
     def hear(self, values: Sequence[bytes]) -> None:
@@ -32,6 +33,7 @@ class Replies:
         heard: Heard = asyncio.Queue()
         for identity in ids:
             self._waiting.setdefault(identity, set()).add(heard)
+        self.wanted.set()
         if self.over.is_set():
             heard.put_nowait(None)
         return heard
@@ -43,6 +45,8 @@ class Replies:
             queues.discard(heard)
             if not queues:
                 self._waiting.pop(identity, None)
+        if not self._waiting:
+            self.wanted.clear()
 
     def close(self) -> None:
         """Sends everybody home who waits now or comes later."""

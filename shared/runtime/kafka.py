@@ -164,8 +164,12 @@ def consume(
     *,
     batch_max: int,
     outsiders_write: bool,
+    rest_seconds: float = 0.0,
 ) -> Callable[[], AIOKafkaConsumer | None]:
-    """Feeds fetched batches of these topics to a loop. Returns how to get at the consumer once it runs."""
+    """Feeds fetched batches of these topics to a loop. Returns how to get at the consumer once it runs.
+
+    ``rest_seconds``: after a batch that was not full, so that more records share a transaction where nobody waits for them.
+    """
 
     def consumer() -> AIOKafkaConsumer | None:
         return subscriber.consumer
@@ -193,6 +197,8 @@ def consume(
     @subscriber
     async def handler(records: list[Record]) -> None:
         await handle(records)
+        if len(records) < batch_max:
+            await asyncio.sleep(rest_seconds)
 
     return consumer
 

@@ -48,12 +48,16 @@ _STALE_SECONDS = 60.0  # without a sweep for so long the process is not alive, w
 
 @dataclass(frozen=True)
 class Wiring:
-    """A step with what it shows in Redis. ``batch_max``: records a transaction, where they are large."""
+    """A step with what it shows in Redis. ``batch_max``: records a transaction, where they are large.
+
+    ``rest_seconds``: between batches that are not full, where nobody waits for what comes of them.
+    """
 
     name: str
     step: Step[Any, Any, Any]
     projection: Projection | None = None
     batch_max: int | None = None
+    rest_seconds: float = 0.0
 
 
 @dataclass
@@ -126,6 +130,7 @@ class Service:
             holdings,
             batch_max=batch_max,
             outsiders_write=any(self._declared[topic].outsiders_write for topic in step.topics),
+            rest_seconds=wiring.rest_seconds,
         )
         return _Running(loop, holdings, telemetry, database, producer)
 

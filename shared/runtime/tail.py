@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from shared.errors import Retry
@@ -23,18 +23,25 @@ log = logging.getLogger("gongji.tail")
 _POLL_MS: Final = 1_000
 _AT_ONCE: Final = 1_000
 _AGAIN_SECONDS: Final = 0.5
+_UNWANTED_SECONDS: Final = 0.2
 _END_SECONDS: Final = 5.0
 
 
 class Tail:
-    """Follows topics from their ends on. ``topics``: name -> partitions. ``hear`` gets the values and must not raise."""
+    """Follows topics from their ends on. ``topics``: name -> partitions. ``hear`` gets the values and must not raise.
 
-    def __init__(self, bootstrap: str, topics: Mapping[str, int], hear: Callable[[Sequence[bytes]], None]) -> None:
+    ``wanted``: set while somebody waits for what is heard; else it is fetched in handfuls.
+    """
+
+    def __init__(
+        self, bootstrap: str, topics: Mapping[str, int], hear: Callable[[Sequence[bytes]], None], wanted: asyncio.Event
+    ) -> None:
         self._bootstrap = bootstrap
+        self._wanted = wanted
         self._places = [TopicPartition(name, number) for name, count in topics.items() for number in range(count)]
         self._hear = hear
         self._next: dict[TopicPartition, int] = {}
-        self._consumer: AIOKafkaConsumer | None = None
+        self._consumer: Consumer | None = None
         self._task: asyncio.Task[None] | None = None
         self._looking = asyncio.Lock()
         self._ends: dict[TopicPartition, tuple[int, int]] = {}  # where a log ended, and its records
@@ -91,7 +98,7 @@ class Tail:
             await consumer.stop()
 
     async def _open(self) -> None:
-        consumer = AIOKafkaConsumer(
+        consumer = Consumer(
             **access.kafka(self._bootstrap), enable_auto_commit=False, auto_offset_reset="none", fetch_max_wait_ms=500
         )
         try:
@@ -128,6 +135,9 @@ class Tail:
 
     async def _fetch(self) -> None:
         assert self._consumer is not None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_UNWANTED_SECONDS):
+                await self._wanted.wait()
         for place, records in (await self._consumer.getmany(timeout_ms=_POLL_MS, max_records=_AT_ONCE)).items():
             self._hear([record.value or b"" for record in records])
             self._next[place] = records[-1].offset + 1

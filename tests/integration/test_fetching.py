@@ -1,10 +1,12 @@
 """When a consumer asks the broker: while somebody waits for records, and not ahead of a batch that is worked on."""
 
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
 from aiokafka import TopicPartition
+from diary import line
 from loop_world import World, until
 
 from shared.runtime.fetch import ALONE_MS, Consumer
@@ -80,3 +82,29 @@ async def test_who_begins_to_wait_is_seen_at_once(world: World) -> None:
         for value in (b"first", b"second", b"third"):
             await world.send([value])
             assert await values(consumer) == [value]
+
+
+async def test_where_nobody_waits_for_what_comes_of_them_records_share_a_batch(world: World) -> None:
+    batches: list[tuple[float, int]] = []
+
+    async def during(_: object, filed: Sequence[object]) -> None:
+        batches.append((time.monotonic(), len(filed)))
+
+    worker = await world.worker(world.diary(during=during), rest_seconds=1.0)
+    await world.holds_all(worker)
+    await world.send([line("C1")])
+    await world.applied(1)
+    await world.send([line("C2")])
+    await world.send([line("C3")])
+    await world.applied(3)
+    (began, _), (went_on, _), *_ = batches
+    assert went_on - began >= 1.0, "it did not rest"
+    assert sum(records for _, records in batches) == 3
+
+
+async def test_a_full_batch_is_followed_by_the_next_at_once(world: World) -> None:
+    worker = await world.worker(rest_seconds=60.0, batch_max=1)
+    await world.holds_all(worker)
+    await world.send([line("C1"), line("C2"), line("C3")])
+    await world.applied(3)
+    assert await world.noted() == ["C1", "C2", "C3"]

@@ -125,6 +125,16 @@ def test_nothing_is_kept_of_those_who_left() -> None:
     assert replies._waiting == {}
 
 
+def test_outcomes_are_wanted_while_anybody_waits() -> None:
+    replies = Replies()
+    mine, yours = ["a" * 32], ["a" * 32, "b" * 32]
+    first, second = replies.expect(mine), replies.expect(yours)
+    replies.forget(yours, second)
+    assert replies.wanted.is_set()
+    replies.forget(mine, first)
+    assert not replies.wanted.is_set()
+
+
 def test_at_the_end_everybody_is_sent_home() -> None:
     replies = Replies()
     before = replies.expect(["a" * 32])
