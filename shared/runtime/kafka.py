@@ -168,7 +168,7 @@ def consume(
 ) -> Callable[[], AIOKafkaConsumer | None]:
     """Feeds fetched batches of these topics to a loop. Returns how to get at the consumer once it runs.
 
-    ``rest_seconds``: after a batch that was not full, so that more records share a transaction where nobody waits for them.
+    ``rest_seconds``: after a batch that was not full, so that more records share the next transaction.
     """
 
     def consumer() -> AIOKafkaConsumer | None:

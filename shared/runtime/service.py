@@ -50,14 +50,15 @@ _STALE_SECONDS = 60.0  # without a sweep for so long the process is not alive, w
 class Wiring:
     """A step with what it shows in Redis. ``batch_max``: records a transaction, where they are large.
 
-    ``rest_seconds``: between batches that are not full, where nobody waits for what comes of them.
+    ``rest_seconds``: after a batch that is not full, so that those who come close together share a transaction; whoever comes
+    alone comes after it. Longer where nobody waits for what comes of them.
     """
 
     name: str
     step: Step[Any, Any, Any]
     projection: Projection | None = None
     batch_max: int | None = None
-    rest_seconds: float = 0.0
+    rest_seconds: float = 0.01
 
 
 @dataclass
