@@ -2,7 +2,8 @@
 
 N accounts credited for a month by the operator's command, through Kafka and the running services; the books audited; N members'
 accumulators written to an empty Redis; a clearing window with N/2 obligations closed. The register, the accumulators and the
-obligations are put into the tables as they would stand there: what is measured is the work on them.
+obligations are put into the tables as they would stand there: what is measured is the work on them. And N/10 claims of the same
+day as the benchmark's replayed in one process, whose floor is the same lines parsed and written again.
 """
 
 import asyncio
@@ -16,10 +17,13 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import asyncpg
+import msgspec
 
 from services.bench.calibrate import calibrate, calibrate_servers, machine
+from services.bench.day import REGIONS, ZIPF
 from services.bench.run import Tell
 from services.bench.stage import Stage, stage
+from services.ops.generate import generate
 from shared.errors import Stop
 from shared.runtime.service import prepare as prepare_servers
 
@@ -67,6 +71,7 @@ _CREDIT: Final = Work(
 )
 _REBUILD: Final = Work("rebuild", ("counters", "rebuild"), ("adjudication.counter",), "members")
 _CLOSE: Final = Work("clearing", ("clearing", "close", "--reason", "benchmark"), ("crossregion.obligation",), "obligations")
+_REPLAY: Final = Work("replay", ("replay",), (), "claims")
 
 
 def run(many: int, home: Path, tell: Tell) -> dict[str, Any]:
@@ -91,6 +96,7 @@ def run(many: int, home: Path, tell: Tell) -> dict[str, Any]:
         for work, query, count in ((_REBUILD, _COUNTERS, many), (_CLOSE, _OBLIGATIONS, many // 2)):
             asyncio.run(_fill(on, query, count))
             works.append(_measured(on, work, count, tell))
+        works.append(_replayed(on, many // 10, tell))
     figures = {"audit_of_credits_s": audit_s, "works": works, "audit_ok": True}
     return {"at": begun, "machine": about, "calibrate_ms": calibrated, **figures}
 
@@ -111,10 +117,29 @@ def _measured(on: Stage, work: Work, count: int, tell: Tell) -> dict[str, Any]:
     used = {process: round((after - before[process]) / count * 1e6, 1) for process, after in on.cpu().items()}
     floor = sum(asyncio.run(_copied(on, table)) for table in work.tables)
     tell(f"  {seconds:.1f} s; the same rows by COPY {floor:.1f} s")
+    return _row(work, count, seconds, floor, kib) | {"cpu_us": used}
+
+
+def _row(work: Work, count: int, seconds: float, floor: float, kib: int) -> dict[str, Any]:
     return {
         "name": work.name, work.of: count, "seconds": round(seconds, 1), "a_second": round(count / seconds),
-        "floor_s": round(floor, 1), "command_mib": kib // 1024, "cpu_us": used,
+        "floor_s": round(floor, 1), "command_mib": kib // 1024,
     }  # fmt: skip
+
+
+def _replayed(on: Stage, claims: int, tell: Tell) -> dict[str, Any]:
+    """Seconds of ``gongji replay`` over a day of so many claims and its register, of which the claims count."""
+    tell(f"replay: {claims:,} claims")
+    feed = on.home / "day.ndjson"
+    lines = generate(claims, max(claims // 10, 100), REGIONS, 1, zipf=ZIPF)
+    feed.write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+    began = time.monotonic()
+    for line in feed.read_bytes().splitlines():
+        msgspec.json.encode(msgspec.json.decode(line))
+    floor = time.monotonic() - began
+    seconds, kib = _command(on, (*_REPLAY.command, str(feed)))
+    tell(f"  {seconds:.1f} s; the same lines parsed and written again {floor:.1f} s")
+    return _row(_REPLAY, claims, seconds, floor, kib)
 
 
 def _command(on: Stage, words: Sequence[str]) -> tuple[float, int]:

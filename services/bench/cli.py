@@ -36,7 +36,7 @@ def bench(
     zipf: Annotated[float, typer.Option(min=0, max=0.95, help="How uneven the day is: see `gongji feed generate`.")] = ZIPF,
     counter: Annotated[bool, typer.Option("--counter", help="Measure the counter over HTTP, alone and beside a feed.")] = False,
     bulk: Annotated[
-        int | None, typer.Option(min=1_000, help="Measure bulk work instead: credits, rebuild of Redis, clearing, of so many.")
+        int | None, typer.Option(min=1_000, help="Measure bulk work instead: credits, rebuild of Redis, clearing, a replay.")
     ] = None,
     growth: Annotated[
         list[str] | None,
