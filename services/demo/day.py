@@ -132,10 +132,11 @@ async def _send(feed: Feed, sending: Sending, watch: Watch, victims: Workers | N
     *portions, last = _portions(list(_lines(feed.day)), len(SERVICES) + 1)
     had_done = 0
     for service, portion in zip(SERVICES, portions, strict=True):
+        before = watch.gained(service, "records")  # now: it may be through with its portion before the one killed last is back
         await sending.run(portion, wait=False)
         if kills:
             await _works(watch, kills[-1].service, had_done)  # the one before is back
-        await _works(watch, service, watch.gained(service, "records"))
+        await _works(watch, service, before)
         pid = await asyncio.to_thread(victims.kill, service)
         had_done = watch.gained(service, "records")
         kills.append(Kill(service, pid, round(time.monotonic() - began, 2)))
