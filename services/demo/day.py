@@ -123,7 +123,10 @@ async def run(
 
 
 async def _send(feed: Feed, sending: Sending, watch: Watch, victims: Workers | None, line: Line) -> list[Kill]:
-    """Sends the day; with victims in portions: one service after the other is killed at work, once the one before is back."""
+    """Sends the day; with victims in portions: one service after the other is killed at work, once the one before is back.
+
+    The one before comes back for the first half of a portion. The next is killed at the second: it may be through with the first.
+    """
     if victims is None:
         await sending.run(_lines(feed.day), wait=False)
         return []
@@ -132,10 +135,12 @@ async def _send(feed: Feed, sending: Sending, watch: Watch, victims: Workers | N
     *portions, last = _portions(list(_lines(feed.day)), len(SERVICES) + 1)
     had_done = 0
     for service, portion in zip(SERVICES, portions, strict=True):
-        before = watch.gained(service, "records")  # now: it may be through with its portion before the one killed last is back
-        await sending.run(portion, wait=False)
+        first, second = _portions(portion, 2)
+        await sending.run(first, wait=False)
         if kills:
             await _works(watch, kills[-1].service, had_done)  # the one before is back
+        before = watch.gained(service, "records")
+        await sending.run(second, wait=False)
         await _works(watch, service, before)
         pid = await asyncio.to_thread(victims.kill, service)
         had_done = watch.gained(service, "records")

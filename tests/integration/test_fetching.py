@@ -103,7 +103,7 @@ async def test_where_nobody_waits_for_what_comes_of_them_records_share_a_batch(w
 
 
 async def test_a_full_batch_is_followed_by_the_next_at_once(world: World) -> None:
-    worker = await world.worker(rest_seconds=60.0, batch_max=1)
+    worker = await world.worker(rest_seconds=20.0, batch_max=1)
     await world.holds_all(worker)
     await world.send([line("C1"), line("C2"), line("C3")])
     await world.applied(3)
