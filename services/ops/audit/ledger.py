@@ -22,11 +22,13 @@ def _net(name: str, account: str, *, grows: str) -> str:
     )
 
 
+# Grouped by the whole key, so that the outcome's other columns need no join back to it.
 _BOOKED = f"""
-    select o.institution_id, o.claim_no, o.kind, o.revision,
-        {", ".join(_net(fund, f"'fund:' || o.insured_region || ':{fund}'", grows="debit") for fund in _FUNDS)},
-        {_net("account", "'personal:' || o.member_id", grows="debit")},
-        {_net("family_account", "'personal:' || nullif(o.family_payer, '')", grows="debit")},
+    select o.institution_id, o.claim_no, o.kind, o.revision, o.insured_region, o.care_region, o.payee,
+        {", ".join(f"o.{name}" for name in _FUNDS)}, o.account, o.family_account,
+        {", ".join(_net(f"booked_{fund}", f"'fund:' || o.insured_region || ':{fund}'", grows="debit") for fund in _FUNDS)},
+        {_net("personal", "'personal:' || o.member_id", grows="debit")},
+        {_net("family", "'personal:' || nullif(o.family_payer, '')", grows="debit")},
         {_net("payable", "'payable:' || o.institution_id", grows="credit")},
         {_net("member", "'member:' || o.insured_region || ':' || o.member_id", grows="credit")},
         {_net("late", "'closed_accounts:' || o.insured_region", grows="debit")},
@@ -47,18 +49,18 @@ _OUTCOMES_BOOKED = Query(
         ("account.outcome", "account.posting"),
     ),
     f"""
-    select {_O} as key, 'the outcome says ' || {_PAID} || ' fen, its postings ' || b.gross || ' in all' as what
-    from ({_BOOKED}) as b join account.outcome o using (institution_id, claim_no, kind, revision)
-    where (o.pooled, o.large_expense, o.civil_servant, o.veterans, {_PAID})
-            is distinct from (b.pooled, b.large_expense, b.civil_servant, b.veterans, b.payable + b.member)
-        or o.account + o.family_account <> b.account + b.family_account + b.late
-        or (b.late = 0 and o.account <> b.account)
-        or (b.late <> 0 and o.kind <> 'reversal' and o.revision = 0) -- what comes back to a closed account goes to clearing
+    select {_O} as key, 'the outcome says ' || {_PAID} || ' fen, its postings ' || o.gross || ' in all' as what
+    from ({_BOOKED}) as o
+    where (o.pooled, o.large_expense, o.civil_servant, o.veterans, {_PAID}) is distinct from
+            ({", ".join(f"o.booked_{fund}" for fund in _FUNDS)}, o.payable + o.member)
+        or o.account + o.family_account <> o.personal + o.family + o.late
+        or (o.late = 0 and o.account <> o.personal)
+        or (o.late <> 0 and o.kind <> 'reversal' and o.revision = 0) -- what comes back to a closed account goes to clearing
         -- The person gets the money of a reimbursement and of a revision, the institution that of all else. A reversal
         -- takes both back.
-        or case when o.payee = 'member' then b.payable else b.member * (o.kind <> 'reversal')::int end <> 0
-        or (o.payee = '' and b.member = 0 and b.gross <> abs({_PAID}) * case when {_REMOTE} then 2 else 1 end)
-        or ({_REMOTE} and (b.due_to, b.due_from) is distinct from (b.payable, b.payable))
+        or case when o.payee = 'member' then o.payable else o.member * (o.kind <> 'reversal')::int end <> 0
+        or (o.payee = '' and o.member = 0 and o.gross <> abs({_PAID}) * case when {_REMOTE} then 2 else 1 end)
+        or ({_REMOTE} and (o.due_to, o.due_from) is distinct from (o.payable, o.payable))
     """,
 )
 
@@ -173,8 +175,9 @@ _AS_DECIDED = Query(
     select {_O} as key, 'decided ' || d.outcome || ' ' || d.total || ' (pooled ' || d.pooled || '), answered ' || o.outcome || ' '
         || o.total || ' (pooled ' || o.pooled || ')' as what
     from adjudication.decision d join account.outcome o using (institution_id, claim_no, kind, revision)
-    left join adjudication.decision b on d.kind = 'claim' and d.revision > 0
-        and (b.institution_id, b.claim_no, b.kind, b.revision) = (d.institution_id, d.claim_no, 'claim', d.revision - 1)
+    left join adjudication.decision b -- a null for all but revisions: what has no earlier one is not looked for
+        on (b.institution_id, b.claim_no, b.kind, b.revision)
+            = (d.institution_id, d.claim_no, 'claim', case when d.kind = 'claim' and d.revision > 0 then d.revision - 1 end)
     where d.visited_on is not null -- a further revision is answered with its differences
         and (d.outcome, {", ".join(f"d.{name} - coalesce(b.{name}, 0)" for name in _DECIDED)})
             is distinct from (o.outcome, {", ".join(f"o.{name}" for name in _DECIDED)})

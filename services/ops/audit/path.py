@@ -185,13 +185,15 @@ _IN_ORDER = Query(
         ("intake.outgoing", "adjudication.decision"),
     ),
     f"""
-    with decided as (
-        select d.institution_id, d.claim_no, d.kind, d.revision, o.source_partition as source, o.seq as accepted_seq,
-            lag(o.seq) over (partition by d.member_id, o.source_partition order by d.ordinal) as earlier
-        from intake.outgoing o {_EVENT} join adjudication.decision d on (d.institution_id, d.claim_no, d.kind, d.revision)
-            = (e.institution_id, e.claim_no, e.kind, coalesce(e.number, e.revision, 0))
-        where o.target = 'claims.accepted'
-            and not exists (select from runtime.quarantine q where q.service in ('eligibility', 'adjudication')
+    with accepted as materialized ( -- joined as a table is, by hashing, and not event by event
+        select o.source_partition as source, o.seq, e.institution_id, e.claim_no, e.kind,
+            coalesce(e.number, e.revision, 0) as revision
+        from intake.outgoing o {_EVENT} where o.target = 'claims.accepted'
+    ), decided as (
+        select d.institution_id, d.claim_no, d.kind, d.revision, e.source, e.seq as accepted_seq,
+            lag(e.seq) over (partition by d.member_id, e.source order by d.ordinal) as earlier
+        from accepted e join adjudication.decision d using (institution_id, claim_no, kind, revision)
+        where not exists (select from runtime.quarantine q where q.service in ('eligibility', 'adjudication')
                 and q.claim_key = length(d.institution_id) || ':' || d.institution_id || ':' || d.claim_no)
     )
     select {_D} as key, 'accepted as ' || d.source || '#' || d.accepted_seq || ', decided after #' || d.earlier as what
