@@ -18,6 +18,7 @@ from shared.policy import Version
 
 RUN_AGAIN: Final = 20_000  # decisions; of more, the members are sampled
 
+_Standing = tuple[Decided, tuple[CounterKey, ...]]  # with the accumulators that it moved
 _READS: Final = ("adjudication.decision", "adjudication.counter")
 _CHAIN: Final = Check(
     "I3",
@@ -72,7 +73,7 @@ class Rebuilt:
         used: dict[CounterKey, int] = {}
         writes: dict[CounterKey, int] = {}
         claims: dict[tuple[str, str], Decision] = {}
-        standing: dict[tuple[str, str], Decided] = {}
+        standing: dict[tuple[str, str], _Standing] = {}
         for one in past.decisions:
             event, decision = one.event, one.decision
             number = (event.institution_id, event.claim_no)
@@ -80,12 +81,13 @@ class Rebuilt:
                 _move(event, used, writes)
             if event.claim is None:
                 continue
+            keys = engine.reversal_keys(event.claim, decision)
             if event.kind == "claim":
-                standing[number] = one
+                standing[number] = (one, keys)
                 claims[number] = decision
             if event.revision:  # decided at its old place in the year, not here
                 continue
-            for key in engine.reversal_keys(event.claim, decision):
+            for key in keys:
                 before, after = decision.before.get(key.name, 0), decision.after[key.name]
                 if before != used.get(key, 0):
                     self._chain.breach(
@@ -101,12 +103,11 @@ class Rebuilt:
         self._against_standing(past.member_id, used, standing.values())
         self._against_table(past, used, writes)
 
-    def _against_standing(self, member_id: str, used: dict[CounterKey, int], standing: Iterable[Decided]) -> None:
+    def _against_standing(self, member_id: str, used: dict[CounterKey, int], standing: Iterable[_Standing]) -> None:
         """Visits are counted by other rules: one is given back with the last of its claims."""
         taken: dict[CounterKey, int] = {}
-        for one in standing:
-            assert one.event.claim is not None
-            for key in engine.reversal_keys(one.event.claim, one.decision):
+        for one, keys in standing:
+            for key in keys:
                 took = one.decision.after[key.name] - one.decision.before.get(key.name, 0)
                 taken[key] = taken.get(key, 0) + took
         for key in {**taken, **used}:

@@ -6,6 +6,7 @@ Memory holds one member at a time. What a decision's own bytes must say (I2, I5,
 # ruff: noqa: S608 - SQL put together from this package's own names
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
+from operator import attrgetter, itemgetter
 from typing import Final, NamedTuple, Protocol
 
 import asyncpg
@@ -13,13 +14,16 @@ import msgspec
 
 from services.ops.audit.check import Check, Family, Finding
 from services.ops.audit.outcomes import Row, name_of
-from services.ops.audit.view import View
+from services.ops.audit.view import View, pages
 from shared.events import Decision, Event, decode
 
 _COLUMNS: Final = (
     *("total", "own_paid", "over_limit", "pre_self_pay", "in_scope", "deductible"),
     *("pooled", "large_expense", "civil_servant", "veterans"),
 )
+# In one call each: an audit compares millions.
+_about = itemgetter("institution_id", "claim_no", "kind", "revision", "member_id", "outcome", "period")
+_amounts_kept, _amounts_said = itemgetter(*_COLUMNS), attrgetter(*_COLUMNS)
 _DECISIONS = f"""
     select d.institution_id, d.claim_no, d.kind, d.revision, d.member_id, d.outcome, d.period, d.pack_hash, d.value,
         {", ".join(f"d.{name}" for name in _COLUMNS)}, encode(s.digest, 'hex') as bound
@@ -121,9 +125,9 @@ def decisions(*makers: Callable[[int], Observer]) -> Family:
 
 async def _members(connection: asyncpg.Connection, own: Sequence[Finding], members: Sequence[str] | None) -> AsyncIterator[Past]:
     """Merges decisions and accumulators, both sorted by member."""
-    counters = _grouped(connection.cursor(_COUNTERS, members, prefetch=5000))
+    counters = _grouped(pages(connection, _COUNTERS, members))
     ahead = await anext(counters, None)
-    async for member_id, rows in _grouped(connection.cursor(_DECISIONS, members, prefetch=2000)):
+    async for member_id, rows in _grouped(pages(connection, _DECISIONS, members)):
         while ahead is not None and ahead[0] < member_id:  # accumulators of a member without any decision
             yield Past(ahead[0], (), _kept(ahead[1]))
             ahead = await anext(counters, None)
@@ -137,15 +141,17 @@ async def _members(connection: asyncpg.Connection, own: Sequence[Finding], membe
         ahead = await anext(counters, None)
 
 
-async def _grouped(rows: AsyncIterable[asyncpg.Record]) -> AsyncIterator[tuple[str, list[asyncpg.Record]]]:
-    group: list[asyncpg.Record] = []
-    async for row in rows:
-        if group and group[0]["member_id"] != row["member_id"]:
-            yield group[0]["member_id"], group
-            group = []
-        group.append(row)
+async def _grouped(found: AsyncIterable[Sequence[asyncpg.Record]]) -> AsyncIterator[tuple[str, list[asyncpg.Record]]]:
+    whose, group = "", list[asyncpg.Record]()
+    async for page in found:
+        for row in page:
+            if row["member_id"] != whose:
+                if group:
+                    yield whose, group
+                whose, group = row["member_id"], []
+            group.append(row)
     if group:
-        yield group[0]["member_id"], group
+        yield whose, group
 
 
 def _kept(rows: Sequence[asyncpg.Record]) -> dict[tuple[str, str], Kept]:
@@ -181,11 +187,11 @@ def _read(row: asyncpg.Record, own: Sequence[Finding]) -> Decided | None:
 def as_stored(row: Row, event: Event, decision: Decision) -> str | None:
     """What the bytes say otherwise than the columns, or None."""
     told = (*event.inbox_key, event.member_id, decision.outcome or None, decision.period)
-    kept = tuple(row[name] for name in ("institution_id", "claim_no", "kind", "revision", "member_id", "outcome", "period"))
-    if told != kept:
+    if told != _about(row):
         return f"the bytes are about {told}"
-    for name in _COLUMNS:
-        if getattr(decision, name) != row[name]:
-            return f"{name} is {getattr(decision, name)} in the bytes, {row[name]} in the table"
+    said_amounts, kept_amounts = _amounts_said(decision), _amounts_kept(row)
+    if said_amounts != kept_amounts:
+        name, one, other = next(three for three in zip(_COLUMNS, said_amounts, kept_amounts, strict=True) if three[1] != three[2])
+        return f"{name} is {one} in the bytes, {other} in the table"
     said = None if decision.policy is None else decision.policy.hash
     return None if said == row["pack_hash"] else f"decided under pack {said}, the table says {row['pack_hash']}"

@@ -1,13 +1,14 @@
 """What the outcomes say in their own bytes: I2 the table's amounts, I4 the id of their key, I5 conflicts, I7 reasons."""
 # ruff: noqa: S608 - SQL put together from this package's own names
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from operator import attrgetter, itemgetter
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from services.ops.audit.check import Check, Finding
-from services.ops.audit.view import View
+from services.ops.audit.view import View, pages
 from shared import reasons
 from shared.events import REJECTED, SETTLED
 from shared.identity import event_id
@@ -21,6 +22,8 @@ _AMOUNTS: Final = (
     *("total", "own_paid", "over_limit", "pre_self_pay", "in_scope", "deductible", "pooled", "large_expense", "civil_servant"),
     *("veterans", "fund_total", "account", "family_account", "cash"),
 )
+_about = itemgetter("institution_id", "claim_no", "kind", "revision", "member_id", "outcome")
+_amounts_kept, _amounts_said = itemgetter(*_AMOUNTS), attrgetter(*_AMOUNTS)
 # A condition of fact or of the register, which no article of a city states.
 _WITHOUT_ARTICLE: Final = frozenset({"nothing_in_scope", "unknown_item", "account_use_not_allowed"})
 
@@ -48,12 +51,11 @@ def as_stored(row: Row, said: Outcome) -> str | None:
     purchase = row["kind"] == "account_use"
     number = said.use_no if purchase else said.claim_no
     told = (said.institution_id, number, said.kind, said.revision, said.member_id, said.outcome)
-    kept = (row["institution_id"], row["claim_no"], row["kind"], row["revision"], row["member_id"], row["outcome"])
-    if told != kept:
+    if told != _about(row):
         return f"the bytes are about {told}"
-    for name in _AMOUNTS:
-        if getattr(said, name) != (yuan(row[name]) if row[name] else "0.00"):  # most are nothing
-            return f"{name} is {getattr(said, name)} in the bytes, {yuan(row[name])} in the table"
+    for name, one, fen in zip(_AMOUNTS, _amounts_said(said), _amounts_kept(row), strict=True):
+        if one != (yuan(fen) if fen else "0.00"):  # most are nothing
+            return f"{name} is {one} in the bytes, {yuan(fen)} in the table"
     if row["target"] != (REJECTED if said.outcome == "rejected" else SETTLED):
         return f"{said.outcome}, and announced on {row['target']}"
     if (said.insured_region or "", said.care_region or "") != (row["insured_region"], row["care_region"]):
@@ -126,21 +128,26 @@ _CONFLICTS: Final = Check(
 async def outcomes(view: View) -> list[Finding]:
     """One pass over the outcomes, one over intake's rejections."""
     findings = [Finding(one.check) for one in _CHECKS]
-    async for row in view.connection.cursor(_ROWS, view.since, prefetch=2000):
-        for finding in findings:
-            finding.rows += 1
-        try:
-            said = decode(row["value"])
-        except (msgspec.MsgspecError, UnicodeDecodeError) as unreadable:
-            findings[0].breach(name_of(row), f"the bytes are no outcome: {unreadable}")
-            continue
-        for one, finding in zip(_CHECKS, findings, strict=True):
-            if wrong := one.judge(row, said):
-                finding.breach(name_of(row), wrong)
+    async for page in pages(view.connection, _ROWS, view.since):
+        for row in page:
+            _judge(row, findings)
     if view.since is not None:
         for finding in findings:
             finding.notes.append("outcomes settled since then")
     return findings + await _rejections(view)
+
+
+def _judge(row: Row, findings: Sequence[Finding]) -> None:
+    for finding in findings:
+        finding.rows += 1
+    try:
+        said = decode(row["value"])
+    except (msgspec.MsgspecError, UnicodeDecodeError) as unreadable:
+        findings[0].breach(name_of(row), f"the bytes are no outcome: {unreadable}")
+        return
+    for one, finding in zip(_CHECKS, findings, strict=True):
+        if wrong := one.judge(row, said):
+            finding.breach(name_of(row), wrong)
 
 
 def name_of(row: Row) -> str:
