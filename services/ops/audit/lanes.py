@@ -58,7 +58,7 @@ async def _beside(dsn: str, snapshot: str, given: dict[str, Any], families: Sequ
 async def enough_memory(connection: asyncpg.Connection) -> None:
     """For the sorts and hashes of this transaction, whose lane is one of several: none asks for a second process in Postgres."""
     await connection.execute("set local work_mem = '128MB'")
-    await connection.execute("set local hash_mem_multiplier = 4")  # grouping by sorting costs more than by hashing
+    await connection.execute("set local hash_mem_multiplier = 4")  # room to group by hashing
     await connection.execute("set local max_parallel_workers_per_gather = 0")
 
 
