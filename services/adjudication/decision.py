@@ -1,5 +1,6 @@
 """Decisions of the three outcomes, each by its own law: a rejection books nothing, a reversal is the exact negative."""
 
+from services.adjudication.bill import Bill
 from shared.claim import Amounts
 from shared.events import Decision, PolicyRef, Stale
 from shared.money import yuan
@@ -40,6 +41,30 @@ _CHANGED = {
     "accumulators": "累计值",
     "register": "登记信息",
 }
+
+
+def paid(bill: Bill, articles: tuple[str, ...], policy: PolicyRef, period: str, before: dict[str, int]) -> Decision:
+    """Settled by the steps of the law; ``before``: the accumulators they began with. Amounts are in fen."""
+    amounts, funds = bill.amounts, bill.funds
+    return Decision(
+        outcome="settled",
+        reasons=tuple(bill.reasons),
+        total=amounts.total,
+        own_paid=amounts.own_paid,
+        over_limit=amounts.over_limit,
+        pre_self_pay=amounts.pre_self_pay,
+        in_scope=amounts.in_scope,
+        deductible=bill.deductible,
+        pooled=funds["pooled"],
+        large_expense=funds["large_expense"],
+        civil_servant=funds["civil_servant"],
+        veterans=funds["veterans"],
+        policy=policy,
+        period=period,
+        before=before,
+        after=bill.after,
+        articles=articles,
+    )
 
 
 def without_funds(

@@ -155,25 +155,8 @@ def _pay(
             bill.reasons.insert(0, bill.within)
         elif not bill.reasons:
             bill.reasons.append(_BELOW_A_FEN)
-    return Decision(
-        outcome="settled",
-        reasons=tuple(bill.reasons),
-        total=amounts.total,
-        own_paid=amounts.own_paid,
-        over_limit=amounts.over_limit,
-        pre_self_pay=amounts.pre_self_pay,
-        in_scope=amounts.in_scope,
-        deductible=bill.deductible,
-        pooled=funds["pooled"],
-        large_expense=funds["large_expense"],
-        civil_servant=funds["civil_servant"],
-        veterans=funds["veterans"],
-        policy=version.ref,
-        period=period,
-        before=before,
-        after=after,
-        articles=_merged(verdict.articles, plan.articles, tuple(bill.articles)),
-    )
+    articles = _merged(verdict.articles, plan.articles, tuple(bill.articles))
+    return decision.paid(bill, articles, version.ref, period, before)
 
 
 def _keys(claim: Claim, plan: Plan, period: str) -> tuple[CounterKey, ...]:
