@@ -21,12 +21,13 @@ from pydantic import (
 )
 
 from shared.calendar import read_instant
-from shared.money import fen
+from shared.money import fen, half_up
 
 T = TypeVar("T")
 
 QUANTITY_PLACES: Final = 4
 PRICE_PLACES: Final = 6
+_LINE_UNIT: Final = 10 ** (QUANTITY_PLACES + PRICE_PLACES - 2)  # quantity x price, in fen
 
 
 def _from_string(read: Callable[[str], T]) -> PlainValidator:
@@ -48,6 +49,15 @@ def _decimal(places: int) -> Callable[[str], int]:
         return int(match[1] + (match[2] or "").ljust(places, "0"))
 
     return read
+
+
+read_quantity: Final = _decimal(QUANTITY_PLACES)
+read_price: Final = _decimal(PRICE_PLACES)
+
+
+def line_amount(quantity: int, unit_price: int) -> int:
+    """What a line comes to (fen), of its quantity (1/10 000) and price (1/1 000 000 yuan)."""
+    return half_up(quantity * unit_price, _LINE_UNIT)
 
 
 def written(scaled: int, places: int) -> str:
@@ -76,8 +86,8 @@ Benefit = Annotated[
 ]
 FreeText = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^\x00]*$")]
 Fen = Annotated[int, _from_string(fen)]
-Quantity = Annotated[int, _from_string(_decimal(QUANTITY_PLACES))]
-Price = Annotated[int, _from_string(_decimal(PRICE_PLACES))]
+Quantity = Annotated[int, _from_string(read_quantity)]
+Price = Annotated[int, _from_string(read_price)]
 Instant = Annotated[datetime, _from_string(read_instant)]
 LineNumber = Annotated[str, PlainValidator(_line_number, json_schema_input_type=int | str)]
 

@@ -1,16 +1,17 @@
-"""The plain claim, which most are: ASCII, with its four amounts, nothing missing and nothing wrong; read in one pass.
+"""The plain claim, which most are: ASCII, with its amounts or lines, nothing missing and nothing wrong; read in one pass.
 
 Pure, and a matter of speed alone: whatever is not as plain as that is left to ``submission.py``, which would read a plain claim
 with the same result (tests/properties/test_submission_plain.py).
 """
 
 from datetime import datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, NamedTuple
 
 import msgspec
 
+from services.intake.forms import PRICE_PLACES, QUANTITY_PLACES, line_amount, read_price, read_quantity, written
 from shared.calendar import read_instant
-from shared.claim import Amounts, Claim
+from shared.claim import Amounts, Claim, Line
 from shared.money import fen
 
 _Id = Annotated[str, msgspec.Meta(pattern=r"^[!-~]{1,64}\Z")]
@@ -23,8 +24,16 @@ _Channel = Literal["direct", "internet", "manual"]
 _Excluded = Literal["work_injury", "third_party", "public_health", "abroad", "wellness"]
 
 
+class _WrittenLine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    line_no: Annotated[int, msgspec.Meta(gt=0, lt=10**18)] | _Number
+    code: _Id
+    quantity: str
+    unit_price: str
+    amount: str
+
+
 class _Written(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The fields of a claim with amounts, as they stand in the record."""
+    """The fields of a claim, as they stand in the record."""
 
     type: Literal["claim"]
     claim_no: _Number
@@ -37,16 +46,25 @@ class _Written(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     visited_at: str
     submitted_at: str
     total: str
-    own_paid: str
-    over_limit: str
-    pre_self_pay: str
-    in_scope: str
+    own_paid: str | None = None
+    over_limit: str | None = None
+    pre_self_pay: str | None = None
+    in_scope: str | None = None
+    lines: list[_WrittenLine] | None = None
     insured_region: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{6}\Z")] | None = None
     prescribed_by: _Id | None = None
     doctor_id: _Id | None = None
     family_payer: _Id | None = None
     quote: Annotated[str, msgspec.Meta(pattern=r"^[!-~]{1,160}\Z")] | None = None
     excluded_as: _Excluded | None = None
+
+
+class _ContentLine(msgspec.Struct, frozen=True, kw_only=True):
+    line_no: str
+    code: str
+    quantity: int
+    unit_price: int
+    amount: int
 
 
 class _Content(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -64,18 +82,30 @@ class _Content(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     doctor_id: str | None = None
     visited_at: datetime
     total: int
-    own_paid: int
-    over_limit: int
-    pre_self_pay: int
-    in_scope: int
+    own_paid: int | None = None
+    over_limit: int | None = None
+    pre_self_pay: int | None = None
+    in_scope: int | None = None
+    lines: list[_ContentLine] | None = None
     use_account: bool
     family_payer: str | None = None
     quote: str | None = None
     excluded_as: str | None = None
 
 
+class _Values(NamedTuple):
+    """What the texts say: amounts in fen, instants in Asia/Shanghai."""
+
+    total: int
+    amounts: Amounts | None
+    lines: list[_ContentLine] | None
+    visited_at: datetime
+    submitted_at: datetime
+
+
 _REQUIRED: Final = len(_Written.__struct_fields__) - len(_Written.__struct_defaults__)
 _QUOTATION_MARKS: Final = 2 * (2 * _REQUIRED - 2)  # two round each name and each text; two of the fields are no texts
+_OF_A_LINE: Final = 2 * (2 * len(_WrittenLine.__struct_fields__) - 1)  # its number may be none
 
 _read = msgspec.json.Decoder(_Written).decode
 _encode = msgspec.json.Encoder().encode
@@ -86,75 +116,129 @@ def read(value: bytes) -> tuple[Claim, bytes] | None:
     if b"\\" in value:
         return None
     try:
-        written = _read(value)
-        visited_at, submitted_at = read_instant(written.visited_at), read_instant(written.submitted_at)
-        amounts = Amounts(
-            total=fen(written.total),
-            own_paid=fen(written.own_paid),
-            over_limit=fen(written.over_limit),
-            pre_self_pay=fen(written.pre_self_pay),
-            in_scope=fen(written.in_scope),
-        )
+        claim = _read(value)
+        values = _values(claim)
     except (msgspec.MsgspecError, UnicodeDecodeError, ValueError):
         return None
-    if visited_at > submitted_at or value.count(b'"') != _quotation_marks(written):
+    if values.visited_at > values.submitted_at or value.count(b'"') != _quotation_marks(claim):
         return None
-    return _claim(written, amounts, visited_at, submitted_at), _encode(_content(written, amounts, visited_at))
+    return _claim(claim, values), _encode(_content(claim, values))
 
 
-def _quotation_marks(written: _Written) -> int:
+def _values(claim: _Written) -> _Values:
+    total, lines = fen(claim.total), claim.lines
+    return _Values(
+        total,
+        None if lines else _amounts(claim, total),
+        _lines(claim, lines, total) if lines else None,
+        read_instant(claim.visited_at),
+        read_instant(claim.submitted_at),
+    )
+
+
+def _amounts(claim: _Written, total: int) -> Amounts:
+    own_paid, over_limit, pre_self_pay, in_scope = claim.own_paid, claim.over_limit, claim.pre_self_pay, claim.in_scope
+    if own_paid is None or over_limit is None or pre_self_pay is None or in_scope is None or claim.lines is not None:
+        raise ValueError("not the four amounts")
+    return Amounts(
+        total=total,
+        own_paid=fen(own_paid),
+        over_limit=fen(over_limit),
+        pre_self_pay=fen(pre_self_pay),
+        in_scope=fen(in_scope),
+    )
+
+
+def _lines(claim: _Written, lines: list[_WrittenLine], total: int) -> list[_ContentLine]:
+    read = [
+        _ContentLine(
+            line_no=str(line.line_no),
+            code=line.code,
+            quantity=read_quantity(line.quantity),
+            unit_price=read_price(line.unit_price),
+            amount=fen(line.amount),
+        )
+        for line in lines
+    ]
+    if (claim.own_paid, claim.over_limit, claim.pre_self_pay, claim.in_scope) != (None, None, None, None):
+        raise ValueError("amounts beside the lines")
+    if any(line.amount != line_amount(line.quantity, line.unit_price) for line in read):
+        raise ValueError("a line that does not come to its amount")
+    if sum([line.amount for line in read]) != total or len({line.line_no for line in read}) != len(read):
+        raise ValueError("lines that do not come to the total, or one twice")
+    return read
+
+
+def _quotation_marks(claim: _Written) -> int:
     """As many as there are when no field stands there twice, of which the decoder says nothing."""
     optional: tuple[str | None, ...] = (
-        *(written.insured_region, written.prescribed_by, written.doctor_id),
-        *(written.family_payer, written.quote, written.excluded_as),
+        *(claim.own_paid, claim.over_limit, claim.pre_self_pay, claim.in_scope),
+        *(claim.insured_region, claim.prescribed_by, claim.doctor_id),
+        *(claim.family_payer, claim.quote, claim.excluded_as),
     )
-    return _QUOTATION_MARKS + 4 * (len(optional) - optional.count(None))
+    marks = _QUOTATION_MARKS + 4 * (len(optional) - optional.count(None))
+    if claim.lines:
+        marks += 2 + sum([_OF_A_LINE + 2 * (type(line.line_no) is str) for line in claim.lines])
+    return marks
 
 
-def _claim(written: _Written, amounts: Amounts, visited_at: datetime, submitted_at: datetime) -> Claim:
+def _claim(claim: _Written, values: _Values) -> Claim:
     return Claim(
-        claim_no=written.claim_no,
-        institution_id=written.institution_id,
-        member_id=written.member_id,
-        benefit=written.benefit,
-        channel=written.channel,
-        visited_at=visited_at.isoformat(),
-        visited_on=visited_at.date(),
-        submitted_at=submitted_at.isoformat(),
-        submitted_on=submitted_at.date(),
-        total=amounts.total,
-        emergency=written.emergency,
-        use_account=written.use_account,
-        amounts=amounts,
-        insured_region=written.insured_region,
-        prescribed_by=written.prescribed_by,
-        doctor_id=written.doctor_id,
-        family_payer=written.family_payer,
-        quote=written.quote,
-        excluded_as=written.excluded_as,
+        claim_no=claim.claim_no,
+        institution_id=claim.institution_id,
+        member_id=claim.member_id,
+        benefit=claim.benefit,
+        channel=claim.channel,
+        visited_at=values.visited_at.isoformat(),
+        visited_on=values.visited_at.date(),
+        submitted_at=values.submitted_at.isoformat(),
+        submitted_on=values.submitted_at.date(),
+        total=values.total,
+        emergency=claim.emergency,
+        use_account=claim.use_account,
+        amounts=values.amounts,
+        lines=tuple([_line(line) for line in values.lines or ()]),
+        insured_region=claim.insured_region,
+        prescribed_by=claim.prescribed_by,
+        doctor_id=claim.doctor_id,
+        family_payer=claim.family_payer,
+        quote=claim.quote,
+        excluded_as=claim.excluded_as,
     )
 
 
-def _content(written: _Written, amounts: Amounts, visited_at: datetime) -> _Content:
+def _line(line: _ContentLine) -> Line:
+    return Line(
+        line_no=line.line_no,
+        code=line.code,
+        quantity=written(line.quantity, QUANTITY_PLACES),
+        unit_price=written(line.unit_price, PRICE_PLACES),
+        amount=line.amount,
+    )
+
+
+def _content(claim: _Written, values: _Values) -> _Content:
+    amounts = values.amounts
     return _Content(
-        type=written.type,
-        claim_no=written.claim_no,
-        institution_id=written.institution_id,
-        member_id=written.member_id,
-        insured_region=written.insured_region,
-        benefit=written.benefit,
-        channel=written.channel,
-        emergency=written.emergency,
-        prescribed_by=written.prescribed_by,
-        doctor_id=written.doctor_id,
-        visited_at=visited_at,
-        total=amounts.total,
-        own_paid=amounts.own_paid,
-        over_limit=amounts.over_limit,
-        pre_self_pay=amounts.pre_self_pay,
-        in_scope=amounts.in_scope,
-        use_account=written.use_account,
-        family_payer=written.family_payer,
-        quote=written.quote,
-        excluded_as=written.excluded_as,
+        type=claim.type,
+        claim_no=claim.claim_no,
+        institution_id=claim.institution_id,
+        member_id=claim.member_id,
+        insured_region=claim.insured_region,
+        benefit=claim.benefit,
+        channel=claim.channel,
+        emergency=claim.emergency,
+        prescribed_by=claim.prescribed_by,
+        doctor_id=claim.doctor_id,
+        visited_at=values.visited_at,
+        total=values.total,
+        own_paid=amounts.own_paid if amounts else None,
+        over_limit=amounts.over_limit if amounts else None,
+        pre_self_pay=amounts.pre_self_pay if amounts else None,
+        in_scope=amounts.in_scope if amounts else None,
+        lines=values.lines,
+        use_account=claim.use_account,
+        family_payer=claim.family_payer,
+        quote=claim.quote,
+        excluded_as=claim.excluded_as,
     )

@@ -22,18 +22,17 @@ from services.intake.forms import (
     LineForm,
     ReversalForm,
     is_identifier,
+    line_amount,
     written,
 )
 from shared.claim import AccountUse, Amounts, Claim, Line, Reversal
 from shared.errors import Unreadable
-from shared.money import half_up
 from shared.reasons import Reason
 from shared.strict_json import canonical, read_object
 
 _PARTS: Final = ("own_paid", "over_limit", "pre_self_pay", "in_scope")
 # A sender's retry makes these anew, so they are no part of the content.
 _MADE_ANEW: Final = frozenset({"submitted_at", "reversed_at", "reason"})
-_LINE_UNIT: Final = 10 ** (QUANTITY_PLACES + PRICE_PLACES - 2)  # quantity x price, in fen
 
 _encode = msgspec.json.Encoder(enc_hook=vars).encode  # a form's fields, in the form's order
 
@@ -168,7 +167,7 @@ def _amount_sums(form: ClaimForm) -> tuple[Reason, ...]:
 def _line_sums(total: int, lines: Sequence[LineForm]) -> tuple[Reason, ...]:
     problems = []
     for position, line in enumerate(lines):
-        worked_out = half_up(line.quantity * line.unit_price, _LINE_UNIT)
+        worked_out = line_amount(line.quantity, line.unit_price)
         if worked_out != line.amount:
             problems.append(faults.sums_differ(f"lines[{position}].amount", line.amount, worked_out))
     of_lines = sum(line.amount for line in lines)
