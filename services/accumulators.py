@@ -9,7 +9,7 @@ from datetime import date
 from typing import Any, Final, NamedTuple
 
 from services.adjudication import rules
-from services.adjudication.counters import VISITS, Counter, CounterKey
+from services.adjudication.counters import VISITS, Counter, CounterKey, over
 from services.adjudication.plan import Plan
 from services.adjudication.rulebook import Rulebook
 from services.adjudication.store import PostgresStore as AdjudicationBooks
@@ -61,7 +61,7 @@ class Accumulators:
             period = Rulebook.of(version).period(day)
             limits = limits_of(version, member, day)
             names = {limit.counter for limit in limits if limit.per == "period"} | {VISITS}
-            used = await self._used(tx, member_id, period, names)
+            used = await self._used(tx, member_id, over(version.ref.region, period), names)
         policy = {"region": version.ref.region, "version": version.ref.version, "hash": version.ref.hash}
         return shown | {"policy": policy, "period": period, "counters": list(entries(limits, used))}
 

@@ -290,7 +290,7 @@ def cache(running: Deployment) -> "redis.Redis":
 def prefix(running: Deployment) -> str:
     """What the keys of counters begin with."""
     [(incarnation,)] = running.rows("select incarnation::text from runtime.deployment")
-    return f"gongji:{incarnation}:counters:"
+    return f"gongji:{incarnation}:accumulators:"
 
 
 def last(seconds: float) -> None:

@@ -13,8 +13,8 @@ HERE = Path(__file__).resolve().parent
 _LOCK = 0x676F6E67  # "gong": one migration at a time per database
 
 
-def upgrade(dsn: str) -> None:
-    """See ``deploy.migrations.run``."""
+def upgrade(dsn: str, to: str = "heads") -> None:
+    """See ``deploy.migrations.run``. ``to``: the revision to stop at."""
     url = sqlalchemy.make_url(dsn).set(drivername="postgresql+psycopg")
     engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
     try:
@@ -24,7 +24,7 @@ def upgrade(dsn: str) -> None:
             config.set_main_option("script_location", str(HERE))
             config.attributes["connection"] = connection
             try:
-                command.upgrade(config, "heads")
+                command.upgrade(config, to)
             except CommandError as unknown:
                 raise Stop(
                     f"the books are of another version than this program ({unknown}): start the version they are of"

@@ -1,5 +1,6 @@
 """Accumulators: what a member has used in a period, under which name (fen; names ending in ``_count`` are counts).
 
+A city's deductibles and limits count what its own funds saw (Q39): who moves inside a year begins anew in the other city.
 Names beginning with ``visit.`` run over one visit: the member's claims of one day at one institution.
 """
 
@@ -15,7 +16,7 @@ VISIT_FUND = "visit.fund"
 
 
 class CounterKey(NamedTuple):
-    """Whose accumulator, over what, of what."""
+    """Whose accumulator, over what (``420300:2023``, see ``over``), of what."""
 
     member_id: str
     period: str
@@ -75,6 +76,12 @@ def visit_period(day: date, institution_id: str) -> str:
     return f"{day.isoformat()}@{institution_id}"
 
 
-def keys(names: Iterable[str], member_id: str, period: str, visit: str) -> tuple[CounterKey, ...]:
-    """The keys of named accumulators, each in the period it runs over."""
+def over(region: str, period: str) -> str:
+    """What accumulators run over: a city's period or visit."""
+    return f"{region}:{period}"
+
+
+def keys(names: Iterable[str], member_id: str, region: str, period: str, visit: str) -> tuple[CounterKey, ...]:
+    """The keys of a city's named accumulators, each in the period it runs over."""
+    period, visit = over(region, period), over(region, visit)
     return tuple(CounterKey(member_id, visit if name.startswith("visit.") else period, name) for name in names)

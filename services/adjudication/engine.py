@@ -4,6 +4,8 @@
 again and says how each fen came about.
 """
 
+from collections.abc import Iterable
+
 from services.adjudication import decision, rules
 from services.adjudication.bill import Bill, TraceLine
 from services.adjudication.counters import (
@@ -31,7 +33,7 @@ def counter_keys(claim: Claim, verdict: Verdict, version: Version | None) -> tup
         return ()
     rulebook = Rulebook.of(version)
     plan = rulebook.plan(claim.benefit, claim.visited_on, verdict)
-    return () if plan.missing else _keys(claim, plan, rulebook.period(claim.visited_on))
+    return () if plan.missing else _keys(claim, plan, version, rulebook.period(claim.visited_on))
 
 
 def decide(
@@ -76,7 +78,7 @@ def _decide(
     try:
         return _pay(claim, verdict, version, plan=plan, period=period, counters=counters, trace=trace)
     except rules.NotConfigured as reached:
-        before = {key.name: counters.used(key) for key in _keys(claim, plan, period)}
+        before = {key.name: counters.used(key) for key in _keys(claim, plan, version, period)}
         return decision.not_configured(reached.missing.reason(), verdict.articles, version.ref, period, before)
 
 
@@ -90,9 +92,7 @@ def explain(
 
 def counters_before(claim: Claim, stored: Decision) -> Counters:
     """The accumulators a stored decision rested on, from its own grounds."""
-    visit = visit_period(claim.visited_on, claim.institution_id)
-    found = keys(stored.before, claim.member_id, stored.period, visit)
-    return Counters({key: Counter(stored.before[key.name]) for key in found})
+    return Counters({key: Counter(stored.before[key.name]) for key in _keys_of(claim, stored, stored.before)})
 
 
 def reverse(claim: Claim, original: Decision, counters: Counters) -> Decision:
@@ -116,8 +116,7 @@ def reverse(claim: Claim, original: Decision, counters: Counters) -> Decision:
 
 def reversal_keys(claim: Claim, original: Decision) -> tuple[CounterKey, ...]:
     """The accumulators that reversing a decision gives back to."""
-    visit = visit_period(claim.visited_on, claim.institution_id)
-    return keys(original.after, claim.member_id, original.period, visit)
+    return _keys_of(claim, original, original.after)
 
 
 _NOTHING = reason("nothing_in_scope")
@@ -135,7 +134,7 @@ def _pay(
     trace: list[TraceLine] | None,
 ) -> Decision:
     amounts = _amounts(claim, verdict)
-    found = _keys(claim, plan, period)
+    found = _keys(claim, plan, version, period)
     before = {key.name: counters.used(key) for key in found}
     bill = Bill(amounts, before.copy(), {}, trace)
     if amounts.in_scope:
@@ -159,8 +158,16 @@ def _pay(
     return decision.paid(bill, articles, version.ref, period, before)
 
 
-def _keys(claim: Claim, plan: Plan, period: str) -> tuple[CounterKey, ...]:
-    return keys(plan.counters, claim.member_id, period, visit_period(claim.visited_on, claim.institution_id))
+def _keys(claim: Claim, plan: Plan, version: Version, period: str) -> tuple[CounterKey, ...]:
+    visit = visit_period(claim.visited_on, claim.institution_id)
+    return keys(plan.counters, claim.member_id, version.ref.region, period, visit)
+
+
+def _keys_of(claim: Claim, decided: Decision, names: Iterable[str]) -> tuple[CounterKey, ...]:
+    if decided.policy is None:  # nobody's rules, and so no accumulators
+        return ()
+    visit = visit_period(claim.visited_on, claim.institution_id)
+    return keys(names, claim.member_id, decided.policy.region, decided.period, visit)
 
 
 def _amounts(claim: Claim, verdict: Verdict) -> Amounts:

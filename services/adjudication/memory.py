@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from services.adjudication.counters import Counter, CounterKey
-from services.adjudication.store import ClaimKey, InboxKey, Ruling, counters_of
+from services.adjudication.store import ClaimKey, InboxKey, Ruling, counters_of, whose
 from shared.events import encode
 from shared.policy import Version
 from shared.runtime.kept import Kept
@@ -71,7 +71,7 @@ class MemoryStore:
             if decision is not None and decision.outcome == "reversed":
                 self._standing.pop(claim, None)
             elif decision is not None and item.decision.latest_first:
-                self._standing[claim] = (event.member_id, decision.period)
+                self._standing[claim] = whose(event)
 
     def _shelf(self, key: CounterKey) -> Kept[CounterKey, Counter]:
         return self._visits if key.name.startswith("visit.") else self._counters

@@ -8,7 +8,7 @@ import msgspec
 from services.adjudication import engine, year
 from services.adjudication.counters import CounterKey, Counters
 from services.adjudication.decision import rejected, reversed_
-from services.adjudication.store import ClaimKey, InboxKey, Ruling, Store
+from services.adjudication.store import ClaimKey, InboxKey, Ruling, Store, whose
 from shared.claim import Claim
 from shared.errors import Unreadable
 from shared.events import ADJUDICATED, ELIGIBLE, Decision, Event, Verdict, decode, encode
@@ -25,7 +25,7 @@ class Facts:
     known: set[InboxKey]
     counters: Counters
     originals: dict[ClaimKey, Event] = field(default_factory=dict)  # decided claims that are, or may be, reversed
-    standing: dict[tuple[str, str], list[ClaimKey]] = field(default_factory=dict)  # (member, period), oldest first
+    standing: dict[tuple[str, str], list[ClaimKey]] = field(default_factory=dict)  # (member, city's period), oldest first
     histories: dict[str, list[Event]] = field(default_factory=dict)  # of members with a year to be worked out again
 
 
@@ -128,7 +128,7 @@ class AdjudicationStep:
         facts.originals[_claim(event)] = decided
         latest_first = decision.outcome == "settled" and version is not None and _latest_first(version)
         if latest_first:
-            facts.standing.setdefault((event.member_id, decision.period), []).append(_claim(event))
+            facts.standing.setdefault(whose(decided), []).append(_claim(event))
         return Ruling(decided, facts.counters.take_changes(), latest_first)
 
     def _again(self, command: Event, facts: Facts) -> list[Ruling]:
@@ -151,7 +151,7 @@ class AdjudicationStep:
             raise ValueError("a reversal arrived whose claim was never decided here")
         if original.claim is None:  # an account use: no fund, no accumulator
             return Ruling(msgspec.structs.replace(event, decision=reversed_(original.decision, {}, {})))
-        standing = facts.standing.get((event.member_id, original.decision.period), [])
+        standing = facts.standing.get(whose(original), [])
         if _claim(event) in standing:
             if standing[-1] != _claim(event):
                 institution_id, claim_no = standing[-1]

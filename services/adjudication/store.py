@@ -6,7 +6,7 @@ Locks: accumulators in the order of their key. One statement a table for the who
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from services.adjudication.counters import Counter, CounterKey
+from services.adjudication.counters import Counter, CounterKey, over
 from services.adjudication.engine import reversal_keys
 from shared.events import Decision, Event, decode, encode
 from shared.identity import part_of
@@ -43,7 +43,7 @@ class Store(Protocol):
         ...
 
     async def standing(self, tx: Tx, members: Sequence[str]) -> list[tuple[str, str, ClaimKey]]:
-        """(member, period, claim) of settled claims that were not reversed, oldest first, where a pack asks for it."""
+        """(member, city's period, claim) of settled claims that were not reversed, oldest first, where a pack asks for it."""
         ...
 
     async def record(self, tx: Tx, filed: Sequence[Filed[Ruling]]) -> None:
@@ -62,6 +62,13 @@ class Store(Protocol):
 def counters_of(filed: Sequence[Filed[Ruling]]) -> dict[CounterKey, Counter]:
     """The accumulators a batch changed, each as the batch left it."""
     return {key: counter for item in filed for key, counter in item.decision.changes}
+
+
+def whose(decided: Event) -> tuple[str, str]:
+    """The member and the city's period that a decision is of."""
+    decision = decided.decision
+    assert decision is not None
+    return decided.member_id, over("" if decision.policy is None else decision.policy.region, decision.period)
 
 
 def touched(value: bytes) -> tuple[CounterKey, ...]:
@@ -104,7 +111,7 @@ class PostgresStore:
     async def standing(self, tx: Tx, members: Sequence[str]) -> list[tuple[str, str, ClaimKey]]:
         """See ``Store``."""
         rows = await tx.fetch(_STANDING, list(members))
-        return [(row[0], row[1], (row[2], row[3])) for row in rows]
+        return [(row[0], over(row[1], row[2]), (row[3], row[4])) for row in rows]
 
     async def record(self, tx: Tx, filed: Sequence[Filed[Ruling]]) -> None:
         """See ``Store``."""
@@ -262,8 +269,8 @@ update adjudication.counter c
  where (c.member_id, c.period, c.name) = (q.member_id, q.period, q.name)
 """
 _STANDING = """
-select member_id, period, institution_id, claim_no
-  from adjudication.decision d
+select member_id, p.region, period, institution_id, claim_no
+  from adjudication.decision d join adjudication.pack p on p.hash = d.pack_hash
  where latest_first and member_id = any($1::text[])
    and not exists (select from adjudication.decision r
                     where (r.institution_id, r.claim_no, r.kind, r.outcome)

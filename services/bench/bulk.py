@@ -40,7 +40,7 @@ from generate_series(1, $1::int) n
 """
 _COUNTERS: Final = """
 insert into adjudication.counter
-select 'M' || lpad(n::text, 9, '0'), '2023', name, n % 1024, n % 500000, null, 1 + n % 20
+select 'M' || lpad(n::text, 9, '0'), '130900:2023', name, n % 1024, n % 500000, null, 1 + n % 20
 from generate_series(1, $1::int) n, unnest(array['deductible', 'pooled']) name
 """
 _OBLIGATIONS: Final = """

@@ -74,7 +74,7 @@ class Cache:
         self._redis = redis.Redis.from_url(
             url, socket_timeout=1.0, socket_connect_timeout=1.0, retry=NoRetry(NoBackoff(), 0), protocol=2
         )
-        self._prefix = f"gongji:{incarnation}:counters:"
+        self._prefix = f"gongji:{incarnation}:accumulators:"
         self._script = self._redis.register_script(_WRITE)
         self._cursor = 0
 

@@ -32,7 +32,7 @@ from shared.reasons import reason
 from shared.runtime.kept import Spill
 
 MIGRATIONS = Path(__file__).parents[2] / "deploy/migrations/sql"
-SQL = "".join((MIGRATIONS / f"{number}_adjudication.sql").read_text() for number in ("0001", "0006"))
+SQL = "".join((MIGRATIONS / f"{number}_adjudication.sql").read_text() for number in ("0001", "0006", "0013"))
 
 
 @pytest.fixture
@@ -67,8 +67,8 @@ async def bench(place: str) -> AsyncIterator[Bench]:
     await connection.close()
 
 
-async def used_by(bench: Bench, *names: str, member: str = "M1", period: str = "2023") -> list[int]:
-    keys = [CounterKey(member, period, name) for name in names]
+async def used_by(bench: Bench, *names: str, member: str = "M1", over: str = f"{CANGZHOU}:2023") -> list[int]:
+    keys = [CounterKey(member, over, name) for name in names]
     rows = await bench.store.counters(bench.tx, keys)
     return [rows[key].used for key in keys]
 
@@ -134,16 +134,26 @@ async def test_questions_and_account_uses_pass_on_with_a_row_of_their_own(bench:
 async def test_a_visit_has_a_period_of_its_own_and_members_do_not_share(bench: Bench) -> None:
     here = verdict(KASHGAR, level="3")
     await bench.decisions(claimed(claim("C1", 6_000), here), claimed(claim("C2", 6_000, member="M2"), here))
-    visit = "2023-05-01@I1"
+    year, visit = f"{KASHGAR}:2023", f"{KASHGAR}:2023-05-01@I1"
     for member in ("M1", "M2"):
-        assert await used_by(bench, "visits_count", member=member) == [1]
-        assert await used_by(bench, "visit.deductible", "visit.fund", member=member, period=visit) == [6_000, 0]
+        assert await used_by(bench, "visits_count", member=member, over=year) == [1]
+        assert await used_by(bench, "visit.deductible", "visit.fund", member=member, over=visit) == [6_000, 0]
+
+
+async def test_a_member_who_moves_begins_anew_in_the_other_city_and_a_reversal_gives_back_in_its_own(bench: Bench) -> None:
+    there, here = verdict(CANGZHOU), verdict(BAZHONG)
+    await bench.decisions(claimed(claim("C1", 300_000), there))
+    [moved] = await bench.decisions(claimed(claim("C2", 50_000), here))
+    assert (moved.deductible, moved.pooled) == (20_000, 18_000)
+    await bench.settle(reversed_("C1"))
+    assert await used_by(bench, "ordinary.deductible", "ordinary.fund") == [0, 0]
+    assert await used_by(bench, "ordinary.deductible", "ordinary.fund", over=f"{BAZHONG}:2023") == [20_000, 18_000]
 
 
 async def test_a_counter_keeps_the_highest_ceiling_that_was_applied(bench: Bench) -> None:
     for number, status in enumerate(["retired", "active"]):
         await bench.decisions(claimed(claim(f"C{number}", 15_000), verdict(BAZHONG, status)))
-    [row] = (await bench.store.counters(bench.tx, [CounterKey("M1", "2023", "ordinary.deductible")])).values()
+    [row] = (await bench.store.counters(bench.tx, [CounterKey("M1", f"{BAZHONG}:2023", "ordinary.deductible")])).values()
     assert row == Counter(used=20_000, ceiling=20_000, version=2)
 
 
@@ -160,7 +170,9 @@ async def test_a_stored_pack_decides_as_the_one_it_was_stored_from(bench: Bench)
 
 @pytest.mark.parametrize("together", [True, False], ids=["in one batch", "batch by batch"])
 async def test_where_the_pack_says_latest_first_a_claim_stands_behind_a_later_one(bench: Bench, together: bool) -> None:
-    latest_first = Bench(bench.store, bench.tx, Policies(packs_that_say_latest_first(), {}))
+    policies = Policies(packs_that_say_latest_first(), {})
+    latest_first = Bench(bench.store, bench.tx, policies)
+    await bench.store.keep_packs(bench.tx, policies.versions)  # as a service does that starts
     events = [
         claimed(claim("C1", 30_000), verdict(CANGZHOU)),
         claimed(claim("C2", 30_000), verdict(CANGZHOU)),
@@ -194,7 +206,7 @@ async def test_the_cache_can_be_brought_up_to_date_from_the_rows(database: Any) 
     await bench.settle(reversed_("C2", member="M2"))
     rows = dict(await store.changed_above(database, "claims.eligible", 0, 1))
     assert {key.member_id for key in rows} == {"M2"}
-    assert rows[CounterKey("M2", "2023", "ordinary.fund")] == Counter(used=0, ceiling=120_000, version=2)
+    assert rows[CounterKey("M2", f"{CANGZHOU}:2023", "ordinary.fund")] == Counter(used=0, ceiling=120_000, version=2)
 
 
 PLANTED: list[tuple[str, str]] = [

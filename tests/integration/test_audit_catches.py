@@ -194,7 +194,7 @@ PLANTS = (
     Plant(
         "an accumulator of no decision",
         ("accumulators_rebuilt",),
-        ("insert into adjudication.counter values ('nobody', '2023', 'x', 0, 5, null, 1) returning member_id",),
+        ("insert into adjudication.counter values ('nobody', '130900:2023', 'x', 0, 5, null, 1) returning member_id",),
     ),
     Plant(
         "an accumulator over its ceiling",
@@ -711,7 +711,7 @@ def test_a_wrong_value_in_redis_is_named(settled: Settings, value: str, what: st
         (incarnation,) = books.execute("select incarnation::text from runtime.deployment").fetchone() or ("",)
     assert row is not None
     member_id, period, name, used, version = row
-    key, counter = f"gongji:{incarnation}:counters:{member_id}", f"{period}|{name}"
+    key, counter = f"gongji:{incarnation}:accumulators:{member_id}", f"{period}|{name}"
     with redis.Redis.from_url(settled.redis) as client:
         assert client.hget(key, counter) == f"{version}:{used}".encode()
         client.hset(key, counter, value.format(version=version))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from second_book import BOOKS, Paid, Told
 
 from services.adjudication import engine
-from services.adjudication.counters import CounterKey, Counters
+from services.adjudication.counters import CounterKey, Counters, over
 from shared.claim import Claim
 from shared.events import Decision, Verdict
 from shared.policy import Policies
@@ -170,7 +170,7 @@ def test_more_deductible_left_never_pays_more(policies: Policies, data: Any, reg
     pooled = []
     for taken in sorted(used):
         counters = Counters()
-        counters.book(CounterKey("M1", str(visit.told.day.year), "ordinary.deductible"), taken, None)
+        counters.book(CounterKey("M1", over(region, str(visit.told.day.year)), "ordinary.deductible"), taken, None)
         pooled.append(engine.decide(visit.claim, visit.verdict, version, counters).pooled)
     assert pooled[0] <= pooled[1]
 

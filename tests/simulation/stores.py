@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TypeVar
 
 from services.adjudication.counters import Counter, CounterKey
-from services.adjudication.store import ClaimKey, InboxKey, Ruling, counters_of, stored, touched
+from services.adjudication.store import ClaimKey, InboxKey, Ruling, counters_of, stored, touched, whose
 from services.eligibility.store import IDENTITIES, latest
 from services.intake import store as intake
 from services.intake.number import Number
@@ -159,7 +159,7 @@ class AdjudicationStore:
             _claim(ruling) for ruling in rulings if ruling.event.decision and ruling.event.decision.outcome == "reversed"
         }
         return [
-            (ruling.event.member_id, ruling.event.decision.period, _claim(ruling))
+            (*whose(ruling.event), _claim(ruling))
             for ruling in rulings
             if ruling.latest_first and ruling.event.member_id in members and _claim(ruling) not in reversed_
         ]

@@ -149,7 +149,7 @@ def test_the_trace_says_how_each_amount_came_about() -> None:
 
 def test_a_cap_that_is_given_late_is_no_breach_of_what_was_used_before() -> None:
     counters = Counters()
-    key = CounterKey("M1", "2023", "pooled.fund")
+    key = CounterKey("M1", "130900:2023", "pooled.fund")
     counters.book(key, 5_000, None)
     counters.book(key, 5_000, 3_000)
     assert counters[key] == Counter(used=5_000, ceiling=5_000, version=2)
