@@ -89,6 +89,13 @@ class ItemFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     price_limit: int | None = None
 
 
+class Beyond(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """That a benefit's cost above its limit goes on to another, by an article; ``closed``: why it does not for this claim."""
+
+    article: str
+    closed: Reason | None = None
+
+
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Eligibility's word on one claim, with the evidence it rests on.
 
@@ -114,6 +121,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     institution: InstitutionFacts | None = None
     host: InstitutionFacts | None = None  # the physical host of an internet hospital
     prescriber: InstitutionFacts | None = None  # the institution of an outside prescription
+    prescriber_host: InstitutionFacts | None = None  # its physical host, where it is an internet hospital
+    beyond: Beyond | None = None
     articles: tuple[str, ...] = ()
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from shared.claim import Amounts
+from shared.events import Beyond
 from shared.money import yuan
 from shared.reasons import Reason
 
@@ -19,6 +20,7 @@ class Bill:
     after: dict[str, int]  # accumulators, as they will be
     ceilings: dict[str, int]  # accumulator -> the ceiling applied
     trace: list[TraceLine] | None = None
+    beyond: Beyond | None = None  # None where the grounds do not say: then it goes on
     funds: dict[str, int] = field(default_factory=lambda: {"pooled": 0, "large_expense": 0, "civil_servant": 0, "veterans": 0})
     deductible: int = 0
     reasons: list[Reason] = field(default_factory=list)

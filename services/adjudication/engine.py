@@ -136,7 +136,7 @@ def _pay(
     amounts = _amounts(claim, verdict)
     found = _keys(claim, plan, version, period)
     before = {key.name: counters.used(key) for key in found}
-    bill = Bill(amounts, before.copy(), {}, trace)
+    bill = Bill(amounts, before.copy(), {}, trace, verdict.beyond)
     if amounts.in_scope:
         rules.run(bill, plan, amounts.in_scope)
     else:

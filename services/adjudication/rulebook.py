@@ -43,7 +43,7 @@ class Rulebook:
             rule, article = levels.pharmacy.as_, levels.pharmacy.article
             if rule != "prescriber":
                 return rule, article
-            facts = verdict.prescriber
+            facts = verdict.prescriber_host or verdict.prescriber
         elif institution is not None and institution.kind == "internet" and levels.internet is not None:
             facts, article = verdict.host or institution, levels.internet.article
         if facts is not None and facts.level in {"1", "2", "3"}:

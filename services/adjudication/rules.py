@@ -194,10 +194,15 @@ class SpillOver:
 
 
 def spill_over(bill: Bill, rule: SpillOver) -> None:
-    """Runs the other benefit on the cost above this one's cap, and comes back with what is still unpaid."""
-    cost, unpaid = bill.above_own_cap, bill.unpaid
+    """Runs the other benefit, if it is open, on the cost above this one's cap; comes back with what is still unpaid."""
+    cost, unpaid, beyond = bill.above_own_cap, bill.unpaid, bill.beyond
     if cost == 0:
         return
+    if beyond is not None:
+        bill.articles.append(beyond.article)
+        if beyond.closed is not None:
+            bill.reasons.append(beyond.closed)
+            return
     if bill.trace is not None:
         bill.note("spill_over", rule.article, {"above_cap": cost}, yuan(cost), cost)
     bill.articles += rule.plan.articles

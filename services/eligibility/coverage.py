@@ -5,6 +5,7 @@ names), ``unknown_member``, ``region_not_served`` (the region the register names
 ``unknown_institution``, ``policy_not_in_force``, ``manual_after_deadline``. Then the grounds of ``grounds.py``.
 """
 
+from dataclasses import replace
 from datetime import date
 from typing import Final, NamedTuple
 
@@ -12,7 +13,7 @@ from services.eligibility.grounds import GROUNDS, Case, applied
 from services.eligibility.pricing import price
 from services.eligibility.register import Register
 from shared.claim import AccountUse, Claim
-from shared.events import InstitutionFacts, ItemFacts, MemberFacts, Verdict
+from shared.events import Beyond, InstitutionFacts, ItemFacts, MemberFacts, Verdict
 from shared.policy import Policies, Version
 from shared.policy.coverage import Coverage
 from shared.reasons import Reason, reason
@@ -113,6 +114,8 @@ class Judge:
             institution=case.institution,
             host=case.host,
             prescriber=case.prescriber,
+            prescriber_host=case.prescriber_host,
+            beyond=_beyond(case),
             articles=(*(applied(case) if closed is None else ()), *(() if rules is None else (rules.family.article,))),
         )
 
@@ -135,9 +138,20 @@ def _case(claim: Claim, known: Known, register: Register) -> Case:
         institution=known.institution,
         host=register.host_of(claim.institution_id, day),
         prescriber=None if prescriber is None else register.institution(prescriber, day),
+        prescriber_host=None if prescriber is None else register.host_of(prescriber, day),
         register=register,
         version=known.version,
     )
+
+
+def _beyond(case: Case) -> Beyond | None:
+    """Whether what is above the benefit's limit may go on to another: that one's own conditions decide."""
+    step = case.version.goes_on.get(case.family)
+    if step is None:
+        return None
+    other = replace(case, benefit=step.to, family=step.to)
+    closed = next((found for ground in GROUNDS if (found := ground(other)) is not None), None)
+    return Beyond(article=step.article, closed=closed)
 
 
 def _benefit(claim: Claim, member: MemberFacts, coverage: Coverage) -> str:

@@ -35,6 +35,7 @@ class Case:
     institution: InstitutionFacts
     host: InstitutionFacts | None  # the physical host of an internet hospital
     prescriber: InstitutionFacts | None
+    prescriber_host: InstitutionFacts | None  # of a prescription from an internet hospital
     register: Register
     version: Version
 
@@ -162,17 +163,21 @@ def pharmacy_not_covered(case: Case) -> Reason | None:
 
 
 def prescription_required(case: Case) -> Reason | None:
-    """A pharmacy without a prescription of a designated medical institution."""
+    """A pharmacy without a prescription of a designated medical institution; an internet hospital's as a visit there."""
     rule = pharmacy_rule(case)
-    if rule is None or not rule.prescription:
-        return None
-    prescriber = case.prescriber
-    if prescriber is not None and prescriber.designated and prescriber.kind != PHARMACY:
+    if rule is None or not rule.prescription or _may_prescribe(case):
         return None
     zh, en = "", ""
     if case.claim.prescribed_by is not None:
         zh, en = "处方须由定点医疗机构开具", "it must be of a designated medical institution"
     return reason("prescription_required", article=rule.article, field="prescribed_by", zh=zh, en=en)
+
+
+def _may_prescribe(case: Case) -> bool:
+    prescriber, host = case.prescriber, case.prescriber_host
+    if prescriber is None or not prescriber.designated or prescriber.kind == PHARMACY:
+        return False
+    return prescriber.kind != INTERNET or (case.coverage.internet.value and host is not None and host.designated)
 
 
 def internet_not_covered(case: Case) -> Reason | None:
@@ -203,7 +208,7 @@ def remote_other_institution(case: Case) -> Reason | None:
     if rule is None or not rule.chosen_institution:
         return None
     places = (case.claim.institution_id, case.site.institution_id)
-    chosen = any(filing.institution_id in places for filing in _filings(case, rule))
+    chosen = any(filing.institution_id in places for filing in _last_filed(case, rule))
     if chosen and case.site.networked:
         return None
     zh, en = ("机构未联网", "it is not networked") if chosen else ("", "")
@@ -278,6 +283,13 @@ def _where(home: str, region: str) -> str:
 def _filings(case: Case, rule: FilingRule) -> list[RemoteFiling]:
     found = case.register.filings(case.claim.member_id, case.site.region, case.day)
     return [filing for filing in found if filing.kind in rule.kinds]
+
+
+def _last_filed(case: Case, rule: FilingRule) -> list[RemoteFiling]:
+    """Of the filings open on the day, whatever the region, the last: one institution is chosen, and choosing anew replaces it."""
+    found = [one for one in case.register.filings(case.claim.member_id, None, case.day) if one.kind in rule.kinds]
+    last = max((one.valid_from for one in found), default=None)
+    return [one for one in found if one.valid_from == last]
 
 
 def _matches(grant: Qualification, claim: Claim) -> bool:

@@ -36,7 +36,7 @@ class Register:
         newest_first = sorted(institutions, key=lambda row: row.designated_from, reverse=True)
         self._institutions = _grouped((row.institution_id, row) for row in newest_first)
         self._links = _grouped(((row.holder_id, row.beneficiary_id), row) for row in links)
-        self._filings = _grouped(((row.member_id, row.care_region), row) for row in filings)
+        self._filings = _grouped((row.member_id, row) for row in filings)
         self._stays = _grouped((row.member_id, row) for row in stays)
         latest = sorted(items, key=lambda row: row.valid_from, reverse=True)
         self._items = _grouped(((row.region, row.code), row) for row in latest)
@@ -74,10 +74,10 @@ class Register:
         rows = self._links.get((holder_id, beneficiary_id), _NOBODY)
         return [row.relation for row in rows if _spans(row.authorized_from, row.authorized_to, day)]
 
-    def filings(self, member_id: str, care_region: str, day: date) -> list[RemoteFiling]:
-        """The member's filings for a region, open on a day."""
-        rows = self._filings.get((member_id, care_region), _NOBODY)
-        return [row for row in rows if _spans(row.valid_from, row.valid_to, day)]
+    def filings(self, member_id: str, care_region: str | None, day: date) -> list[RemoteFiling]:
+        """The member's filings for a region (None: for any), open on a day."""
+        rows = self._filings.get(member_id, _NOBODY)
+        return [row for row in rows if care_region in (None, row.care_region) and _spans(row.valid_from, row.valid_to, day)]
 
     def stays(self, member_id: str, day: date) -> bool:
         """Whether the member is in hospital on a day; both days of a stay belong to it."""

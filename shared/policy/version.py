@@ -7,7 +7,7 @@ from typing import Any
 
 from shared.events import PolicyRef
 from shared.policy.account import Account
-from shared.policy.benefits import Benefits
+from shared.policy.benefits import Benefit, Benefits, SpillOver
 from shared.policy.coverage import Coverage
 from shared.policy.pack import Pack, PackVersion
 from shared.policy.parameters import Figures, Given
@@ -25,6 +25,8 @@ class Version:
         self.benefits: Benefits = rules.benefits
         self.account: Account = rules.account
         self.payment: Payment | None = rules.payment
+        self.goes_on: dict[str, SpillOver] = _goes_on(rules.benefits)
+        """By benefit, what sends its cost above the limit on to another."""
         self.figures = figures
         self.content = _canonical(region, rules, figures)
         """Canonical JSON of all of it: what is stored under the hash, and what ``restore`` reads."""
@@ -51,6 +53,12 @@ class Version:
         days = {self.start} | self.figures.boundaries()
         _collect(self.benefits.model_dump(), days)
         return tuple(sorted(day for day in days if self.in_force(day)))
+
+
+def _goes_on(benefits: Benefits) -> dict[str, SpillOver]:
+    named = ((name, getattr(benefits, name)) for name in type(benefits).model_fields)
+    steps = ((name, step) for name, benefit in named if isinstance(benefit, Benefit) for step in benefit.after)
+    return {name: step for name, step in steps if isinstance(step, SpillOver)}
 
 
 def _collect(value: Any, days: set[date]) -> None:
