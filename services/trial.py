@@ -172,16 +172,17 @@ class ShownAccumulators(AdjudicationBooks):
         return set(), {}
 
     async def counters(self, tx: Tx, keys: Iterable[CounterKey]) -> dict[CounterKey, Counter]:
-        """See ``Store``; what was never used is not there, which counts as zero."""
+        """See ``Store``."""
         wanted = set(keys)
-        found: dict[CounterKey, Counter] = {}
+        found = dict.fromkeys(wanted, Counter())
+        unknown = wanted.copy()
         for member_id, shown in (await self._hot({key.member_id for key in wanted})).items():
             for (period, name), (used, version) in shown.items():
                 key = CounterKey(member_id, period, name)
                 if key in wanted and used >= 0 and version >= 0:
                     found[key] = Counter(used, None, version)
-        missing = wanted - found.keys()
-        return found | await self.read(tx, missing) if missing else found
+                    unknown.discard(key)
+        return found | await self.read(tx, unknown) if unknown else found
 
     async def _hot(self, members: Collection[str]) -> dict[str, Counters]:
         try:

@@ -4,6 +4,7 @@ A city's deductibles and limits count what its own funds saw (Q39): who moves in
 Names beginning with ``visit.`` run over one visit: the member's claims of one day at one institution.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import NamedTuple
@@ -31,30 +32,31 @@ class Counter(NamedTuple):
     version: int = 0
 
 
-_ZERO = Counter()
-
-
 class Counters:
-    """The accumulators a batch works on: reads what was loaded, remembers what it changed."""
+    """The accumulators a batch works on: reads what was loaded, remembers what it changed.
+
+    ``rows``: all that is there to be read; None: whatever is asked for was never used. Raises KeyError for an accumulator that
+    was not loaded: it would be taken for zero.
+    """
 
     def __init__(self, rows: Mapping[CounterKey, Counter] | None = None) -> None:
-        self._rows: dict[CounterKey, Counter] = dict(rows or {})
+        self._rows: dict[CounterKey, Counter] = defaultdict(Counter) if rows is None else dict(rows)
         self._changed: dict[CounterKey, Counter] = {}
 
     def __getitem__(self, key: CounterKey) -> Counter:
-        """The accumulator; one that was never used is zero."""
-        return self._rows.get(key, _ZERO)
+        """The accumulator."""
+        return self._rows[key]
 
     def used(self, key: CounterKey) -> int:
         """What was used (fen, or a count)."""
-        return self._rows.get(key, _ZERO).used
+        return self._rows[key].used
 
     def book(self, key: CounterKey, used: int, ceiling: int | None) -> None:
         """Sets what is used now, and the ceiling that was applied; the row keeps the highest.
 
         What was used before any ceiling was known is no breach: the ceiling starts from there.
         """
-        old = self._rows.get(key, _ZERO)
+        old = self._rows[key]
         highest = old.ceiling
         if ceiling is not None:
             highest = max(ceiling, old.used if highest is None else highest)
@@ -62,7 +64,9 @@ class Counters:
 
     def apart(self) -> "Counters":
         """The same accumulators to try something on, which leaves these as they are."""
-        return Counters(self._rows)
+        other = Counters()
+        other._rows = self._rows.copy()
+        return other
 
     def take_changes(self) -> tuple[tuple[CounterKey, Counter], ...]:
         """What was booked since the last time this was asked."""

@@ -29,11 +29,13 @@ from shared.reasons import reason
 
 def counter_keys(claim: Claim, verdict: Verdict, version: Version | None) -> tuple[CounterKey, ...]:
     """The accumulators that deciding the claim may touch; none where no fund can pay by accumulators."""
-    if version is None or verdict.rejection or verdict.fund_closed or not _amounts(claim, verdict).in_scope:
+    if version is None or verdict.rejection or verdict.fund_closed:
         return ()
     rulebook = Rulebook.of(version)
     plan = rulebook.plan(claim.benefit, claim.visited_on, verdict)
-    return () if plan.missing else _keys(claim, plan, version, rulebook.period(claim.visited_on))
+    if plan.missing or not _pays_for_anything(plan, _amounts(claim, verdict)):
+        return ()
+    return _keys(claim, plan, version, rulebook.period(claim.visited_on))
 
 
 def decide(
@@ -73,7 +75,7 @@ def _decide(
     period = rulebook.period(claim.visited_on)
     if verdict.fund_closed:
         return decision.without_funds(amounts, verdict.fund_closed, verdict.articles, version.ref, period)
-    if not amounts.in_scope and not (plan.pays_remainder and amounts.pre_self_pay):
+    if not _pays_for_anything(plan, amounts):
         return decision.without_funds(amounts, (_NOTHING,), verdict.articles, version.ref, period)
     try:
         return _pay(claim, verdict, version, plan=plan, period=period, counters=counters, trace=trace)
@@ -117,6 +119,10 @@ def reverse(claim: Claim, original: Decision, counters: Counters) -> Decision:
 def reversal_keys(claim: Claim, original: Decision) -> tuple[CounterKey, ...]:
     """The accumulators that reversing a decision gives back to."""
     return _keys_of(claim, original, original.after)
+
+
+def _pays_for_anything(plan: Plan, amounts: Amounts) -> bool:
+    return bool(amounts.in_scope or (plan.pays_remainder and amounts.pre_self_pay))
 
 
 _NOTHING = reason("nothing_in_scope")

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 from services.adjudication.counters import Counter, CounterKey, over
 from services.adjudication.engine import reversal_keys
+from shared.errors import Stop
 from shared.events import Decision, Event, decode, encode
 from shared.identity import part_of
 from shared.policy import Version
@@ -114,14 +115,16 @@ class PostgresStore:
         return [(row[0], over(row[1], row[2]), (row[3], row[4])) for row in rows]
 
     async def record(self, tx: Tx, filed: Sequence[Filed[Ruling]]) -> None:
-        """See ``Store``."""
+        """See ``Store``. Raises Stop for an accumulator that is not there."""
         await tx.copy_records_to_table(
             "decision", schema_name="adjudication", columns=_DECISION, records=[_row(item) for item in filed]
         )
         changed = sorted(counters_of(filed).items())
         if changed:
             keys = _columns([key for key, _ in changed], 3)
-            await tx.execute(_BOOK, *keys, *_columns([counter for _, counter in changed], 3))
+            done = await tx.execute(_BOOK, *keys, *_columns([counter for _, counter in changed], 3))
+            if done != f"UPDATE {len(changed)}":
+                raise Stop("an accumulator that moved was neither opened nor locked")
 
     async def changed_above(self, tx: Tx, topic: str, partition: int, seq: int) -> list[tuple[CounterKey, Counter]]:
         """The accumulators, as they are now, that decisions above a sequence number touched (for the cache)."""

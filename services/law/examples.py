@@ -177,10 +177,13 @@ def _institutions(region: str, line: Given) -> Iterator[dict[str, Any]]:
     if "host" in line:
         made["host_institution_id"] = f"H-{line['host']}"
     yield made
-    for role, letter in (("host", "H"), ("prescriber", "P")):
+    bare = {name: value for name, value in made.items() if name != "host_institution_id"}
+    for role, letter in (("host", "H"), ("prescriber", "P"), ("prescriber_host", "H")):
         if role in line:
-            other = {"institution_id": f"{letter}-{line[role]}", "kind": "hospital", "level": _text(line[role])}
-            yield {name: value for name, value in made.items() if name != "host_institution_id"} | other
+            yield bare | {"institution_id": f"{letter}-{line[role]}", "kind": "hospital", "level": _text(line[role])}
+    if "prescriber_host" in line:
+        online = {"institution_id": f"P-internet-{line['prescriber_host']}", "kind": "internet", "level": "none"}
+        yield bare | online | {"host_institution_id": f"H-{line['prescriber_host']}"}
 
 
 def _institution_id(line: Given) -> str:
@@ -210,6 +213,8 @@ def _claim(line: Given, number: int) -> dict[str, Any]:
     }
     if "prescriber" in line:
         made["prescribed_by"] = f"P-{line['prescriber']}"
+    if "prescriber_host" in line:
+        made["prescribed_by"] = f"P-internet-{line['prescriber_host']}"
     for name in ("excluded_as", "family_payer", "insured_region"):
         if name in line:
             made[name] = line[name]

@@ -13,6 +13,7 @@ from adjudication_cases import (
     KASHGAR,
     POLICIES,
     Bench,
+    amounts,
     asked,
     claim,
     claimed,
@@ -25,11 +26,13 @@ from simulation.stores import AdjudicationStore
 
 from services.adjudication.counters import Counter, CounterKey
 from services.adjudication.memory import MemoryStore
-from services.adjudication.store import PostgresStore
+from services.adjudication.store import PostgresStore, Ruling
+from shared.errors import Stop
 from shared.policy import Policies
 from shared.policy.pack import Pack
 from shared.reasons import reason
 from shared.runtime.kept import Spill
+from shared.runtime.step import Filed
 
 MIGRATIONS = Path(__file__).parents[2] / "deploy/migrations/sql"
 SQL = "".join((MIGRATIONS / f"{number}_adjudication.sql").read_text() for number in ("0001", "0006", "0013"))
@@ -148,6 +151,25 @@ async def test_a_member_who_moves_begins_anew_in_the_other_city_and_a_reversal_g
     await bench.settle(reversed_("C1"))
     assert await used_by(bench, "ordinary.deductible", "ordinary.fund") == [0, 0]
     assert await used_by(bench, "ordinary.deductible", "ordinary.fund", over=f"{BAZHONG}:2023") == [20_000, 18_000]
+
+
+async def test_a_cost_outside_the_scope_reads_the_accumulators_that_an_earlier_batch_left(bench: Bench) -> None:
+    veteran = verdict(KASHGAR, level="3", supplements=("veteran_1_6",))
+    await bench.decisions(claimed(claim("C1", 16_000), veteran))
+    [decided] = await bench.decisions(claimed(claim("C2", amounts(0, pre_self_pay=4_000)), veteran))
+    assert (decided.veterans, decided.before["visits_count"], decided.before["ordinary.fund"]) == (4_000, 1, 5_500)
+
+
+@pytest.mark.servers
+async def test_an_accumulator_that_was_not_locked_is_not_written(database: Any) -> None:
+    bench = Bench(PostgresStore(), tx=database)
+    event = claimed(claim("C1", 30_000), verdict(CANGZHOU))
+    facts = await bench.step.load(database, [event])
+    ruling = bench.step.decide(event, facts)
+    assert isinstance(ruling, Ruling)
+    await database.execute("delete from adjudication.counter")
+    with pytest.raises(Stop, match="neither opened nor locked"):
+        await bench.step.record(database, [Filed(ruling, "claims.eligible", 0, 0, 1, bench.step.announce(ruling))])
 
 
 async def test_a_counter_keeps_the_highest_ceiling_that_was_applied(bench: Bench) -> None:

@@ -155,6 +155,16 @@ def test_a_cap_that_is_given_late_is_no_breach_of_what_was_used_before() -> None
     assert counters[key] == Counter(used=5_000, ceiling=5_000, version=2)
 
 
+def test_what_was_not_loaded_is_not_taken_for_unused() -> None:
+    known, other = (CounterKey("M1", "130900:2023", name) for name in ("pooled.fund", "ordinary.fund"))
+    counters = Counters({known: Counter(used=5)})
+    assert counters.used(known) == 5
+    with pytest.raises(KeyError):
+        counters.used(other)
+    with pytest.raises(KeyError):
+        counters.apart().book(other, 1, None)
+
+
 def test_made_up_benefit_codes_do_not_fill_the_memory() -> None:
     rulebook = Rulebook.of(version(CANGZHOU))
     before = len(rulebook._plans)
