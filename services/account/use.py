@@ -60,7 +60,9 @@ def _wrong_place(verdict: Verdict, rule: Use) -> Reason | None:
     institution = verdict.institution
     if rule.at == "anywhere":
         return None
-    if institution is not None and institution.designated and rule.at in {"designated", institution.kind}:
-        return None
+    if institution is not None and institution.designated:
+        kind = "pharmacy" if institution.kind == "pharmacy" else "hospital"
+        if rule.at in {"designated", kind}:
+            return None
     zh, en = _PLACES[rule.at]
     return reason("account_use_not_allowed", article=rule.article, field="institution_id", zh=zh, en=en)

@@ -49,8 +49,8 @@ Purpose = Literal[
 class Use(Cited):
     """What an article says of some purposes: for whom, where, and whether.
 
-    ``at``: any designated institution, a designated pharmacy, a designated hospital, or anywhere (who collects a
-    premium need not be designated). ``exploratory`` (探索): named by the article, not switched on.
+    ``at``: any designated institution, a designated pharmacy, a designated hospital (any medical institution), or anywhere
+    (who collects a premium need not be designated). ``exploratory`` (探索): named by the article, not switched on.
     """
 
     purposes: Annotated[tuple[Purpose, ...], Field(min_length=1)]
