@@ -91,24 +91,36 @@ def _row_faults(benefit: Benefit, path: str, spots: Sequence[Spot]) -> Iterator[
 
 
 def _sum_faults(benefit: Benefit, path: str, spots: Sequence[Spot]) -> Iterator[Found]:
-    """A ratio with its points is at most 100 %; a cap is not below the deductible."""
+    """A ratio with its points is at most 100 %; a cap is not below a deductible. The first spot where it is not says enough."""
     for spot in spots:
-        deductible: Decimal | None = None
-        for index, step in enumerate(benefit.pool):
-            place = f"{path}.pool[{index}]"
-            if isinstance(step, AnnualDeductible):
-                deductible = _value(step.amount, spot)
-            elif isinstance(step, Ratio):
-                value = _value(step.table, spot)
-                points = sum((row.value or 0 for row in step.add if _holds(row, spot)), Decimal(0))
-                if value is not None and value + points > 100:
-                    yield place, f"{value} % and {points} points are more than 100 % for {spot}", "correct one of them"
-                    return
-            elif isinstance(step, AnnualCap):
-                cap = _value(step.amount, spot)
-                if cap is not None and deductible is not None and cap < deductible:
-                    yield place, f"the cap {cap} is below the deductible {deductible} for {spot}", "correct one of them"
-                    return
+        found = [*_ratio_faults(benefit, path, spot), *_cap_faults(benefit, path, spot)]
+        if found:
+            yield from found
+            return
+
+
+def _ratio_faults(benefit: Benefit, path: str, spot: Spot) -> Iterator[Found]:
+    for index, step in enumerate(benefit.pool):
+        if isinstance(step, Ratio):
+            value = _value(step.table, spot)
+            points = sum((row.value or 0 for row in step.add if _holds(row, spot)), Decimal(0))
+            if value is not None and value + points > 100:
+                said = f"{value} % and {points} points are more than 100 % for {spot}"
+                yield f"{path}.pool[{index}]", said, "correct one of them"
+
+
+def _cap_faults(benefit: Benefit, path: str, spot: Spot) -> Iterator[Found]:
+    """A visit's cap may be below the period's deductible, which many visits fill; not below what is deducted from one."""
+    of_a_visit = [rows for step in benefit.pool if isinstance(step, VisitDeductible) for rows in (step.first, step.later)]
+    of_a_period = [step.amount for step in benefit.pool if isinstance(step, AnnualDeductible)]
+    for index, step in enumerate(benefit.pool):
+        if isinstance(step, VisitCap | AnnualCap):
+            deductibles = of_a_visit if isinstance(step, VisitCap) else [*of_a_visit, *of_a_period]
+            deductible = max((_value(rows, spot) or Decimal(0) for rows in deductibles), default=Decimal(0))
+            cap = _value(step.amount, spot)
+            if cap is not None and cap < deductible:
+                said = f"the cap {cap} is below the deductible {deductible} for {spot}"
+                yield f"{path}.pool[{index}]", said, "correct one of them"
 
 
 def _order_faults(version: PackVersion, benefit: Benefit, path: str) -> Iterator[Found]:
