@@ -1,10 +1,12 @@
 """A figure of the law: a number with its unit, its article, and its dates where they differ from the version's."""
 
 from datetime import date
-from decimal import Decimal
+from decimal import Decimal, DefaultContext
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from shared.money import MAX_FEN
 
 Article = Annotated[str, StringConstraints(pattern=r"^[0-9A-Z]+:[0-9]+(\.[0-9]+)?$")]
 """``130900:10`` or ``420300:10.4``: the document's id in the pack's provenance, then the article."""
@@ -17,10 +19,14 @@ Parameter = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*(\.[a-z0-
 """The name of a figure that the operator supplies; ``{benefit}`` stands for the claim's benefit, with its code."""
 
 _PPM_PER_PERCENT = 10_000
+_MOST_YUAN = MAX_FEN // 100
+_MOST_DIGITS = DefaultContext.prec  # what has more would be rounded without a word
 
 
 def _plain(value: Decimal) -> Decimal:
     """50, 50.0 and 5E+1 are one figure: written one way, so that equal packs have equal hashes."""
+    if len(value.as_tuple().digits) > _MOST_DIGITS or abs(value.adjusted()) > _MOST_DIGITS:
+        raise ValueError(f"no figure has so many digits: the most is {_MOST_YUAN} yuan, or 100 percent")
     return Decimal(format(value.normalize(), "f"))
 
 
@@ -112,12 +118,14 @@ class PointsRow(Row):
 def exact(value: Decimal, unit: Unit) -> int:
     """The figure as the engine reckons: fen for yuan, parts per million for percent and points.
 
-    Raises ValueError for a negative figure, more than 100 percent, or more places than the unit has.
+    Raises ValueError for a negative figure, more than 100 percent or than any fund holds, or more places than the unit has.
     """
     if value < 0:
         raise ValueError(f"{value} is negative")
     if unit != "yuan" and value > 100:
         raise ValueError(f"{value} {unit} is more than 100")
+    if unit == "yuan" and value > _MOST_YUAN:
+        raise ValueError(f"{value} yuan is more than {_MOST_YUAN}")
     scaled = value * (100 if unit == "yuan" else _PPM_PER_PERCENT)
     if scaled != int(scaled):
         raise ValueError(f"{value} {unit} has more decimal places than the unit")

@@ -122,11 +122,12 @@ def _format_faults(error: ValidationError, file: str) -> list[Fault]:
 
 
 def _without_tags(place: tuple[str | int, ...]) -> tuple[str | int, ...]:
-    """Pydantic names the step's kind after its index; the file does not."""
+    """Pydantic names the step's kind after its index, and a parameter's form after its value; the file does not."""
     return tuple(
         part
         for index, part in enumerate(place)
         if not (index > 1 and isinstance(place[index - 1], int) and place[index - 2] in {"pool", "after"})
+        and not (part in {"figure", "table"} and place[index - 1] == "value")
     )
 
 

@@ -65,6 +65,11 @@ PARAMETERS = [
     ("130900: {'chronic:M1.ratio': [{from: 2022-01-01, value: 170}]}", "[0].value: 170 percent is more than 100"),
     ("653100: {inpatient_ratio: [{from: 2022-01-01, value: [{level: ['4'], value: 1}]}]}", "level[0]"),
     ("130900: {pooled_annual_cap: [{from: 2022-01-01, value: 1}, {from: 2022-01-01, value: 2}]}", "from the same day"),
+    ("130900: {pooled_annual_cap: [{from: 2022-01-01, value: 1e20}]}", "[0].value: 100000000000000000000 yuan is more than 1000"),
+    ("130900: {pooled_annual_cap: [{from: 2022-01-01, value: 1e400}]}", "130900.pooled_annual_cap[0].value: no figure has so"),
+    ("130900: {pooled_annual_cap: [{from: 2022-01-01, value: 1e-9999999}]}", "[0].value: no figure has so many digits"),
+    (f"130900: {{pooled_annual_cap: [{{from: 2022-01-01, value: {'9' * 5000}}}]}}", "[0].value: no figure has so many digits"),
+    ("653100: {inpatient_ratio: [{from: 2022-01-01, value: [{value: 1e400}]}]}", "inpatient_ratio[0].value[0].value: no figure"),
 ]
 
 
@@ -75,6 +80,7 @@ def test_wrong_parameters_are_refused_naming_the_place(text: str, expected: str,
     with pytest.raises(PackError) as refused:
         Policies.load(PACKS, file)
     assert any(expected in str(fault) for fault in refused.value.faults), refused.value
+    assert len(refused.value.faults) == 1, "one fault is told once"
 
 
 def test_a_directory_without_packs_is_refused(tmp_path: Path) -> None:

@@ -223,9 +223,11 @@ def test_a_line_nested_without_measure_is_named_and_the_rest_goes_on() -> None:
 def test_packs_that_do_not_lint_and_feeds_that_are_not_there_are_usage_errors(tmp_path: Path) -> None:
     (tmp_path / "broken.yaml").write_text("region: [")
     (tmp_path / "parameters.yaml").write_text("130900: 5")
+    (tmp_path / "beyond.yaml").write_text("130900: {pooled_annual_cap: [{from: 2022-01-01, value: 1e9999999}]}")
     for arguments, said in (
         (("-", "--policies", str(tmp_path)), b"broken.yaml"),
         (("-", "--parameters", str(tmp_path / "parameters.yaml")), b"parameters.yaml"),
+        (("-", "--parameters", str(tmp_path / "beyond.yaml")), b"beyond.yaml"),
         (("-", "--parameters", str(tmp_path / "none.yaml")), b"none.yaml"),
         ((str(tmp_path / "none.ndjson"),), b"none.ndjson"),
         ((), b"FEED"),
