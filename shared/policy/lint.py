@@ -15,7 +15,7 @@ from shared.policy.faults import Fault, PackError, path_of
 from shared.policy.figure import Cited, Figure, Unit, exact
 from shared.policy.pack import Pack, PackVersion
 from shared.policy.parameters import Figures, Given
-from shared.policy.tables import table_faults
+from shared.policy.tables import overlap_faults, table_faults
 
 Found = tuple[str, str, str]  # path, fault, remedy
 
@@ -188,7 +188,7 @@ def _unit_of(name: str, needed: Mapping[str, Unit]) -> Unit | None:
 
 
 def _value_faults(rows: tuple[Given, ...], unit: Unit) -> Iterator[Found]:
-    """Values that do not fit the unit; two rows from one day."""
+    """Values that do not fit the unit; two rows from one day, or in one table for the same members."""
     starts = [row.from_ for row in rows]
     if len(set(starts)) < len(starts):
         yield "", "two values from the same day", "keep one of them"
@@ -199,3 +199,5 @@ def _value_faults(rows: tuple[Given, ...], unit: Unit) -> Iterator[Found]:
                 exact(value, unit)
             except ValueError as error:
                 yield f"[{index}].value", str(error), f"give it in {unit}"
+        if not isinstance(row.value, Decimal):
+            yield from overlap_faults(row.value, row.from_, f"[{index}].value")

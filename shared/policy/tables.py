@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from shared.policy.benefits import (
     AbovePooledCap,
@@ -16,8 +16,9 @@ from shared.policy.benefits import (
     VisitCap,
     VisitDeductible,
 )
-from shared.policy.figure import Row
+from shared.policy.figure import Place, Row
 from shared.policy.pack import Pack, PackVersion
+from shared.policy.parameters import ParameterRow
 
 Found = tuple[str, str, str]  # path, fault, remedy
 
@@ -88,6 +89,15 @@ def _row_faults(benefit: Benefit, path: str, spots: Sequence[Spot]) -> Iterator[
             if len(found) > 1:
                 yield place, f"{len(found)} rows for {spot}", "narrow their level, status or dates"
                 break
+
+
+def overlap_faults(rows: Sequence[ParameterRow], day: date, path: str) -> Iterator[Found]:
+    """Of a table that the operator supplies: nobody has two rows. Who has none is told so by each claim that needs one."""
+    for spot in (Spot(day, status, place) for status in STATUSES for place in get_args(Place)):
+        found = sum(row.holds_for(spot.status, spot.place) for row in rows)
+        if found > 1:
+            yield path, f"{found} rows for {spot}", "narrow their level or status"
+            return
 
 
 def _sum_faults(benefit: Benefit, path: str, spots: Sequence[Spot]) -> Iterator[Found]:

@@ -70,6 +70,14 @@ PARAMETERS = [
     ("130900: {pooled_annual_cap: [{from: 2022-01-01, value: 1e-9999999}]}", "[0].value: no figure has so many digits"),
     (f"130900: {{pooled_annual_cap: [{{from: 2022-01-01, value: {'9' * 5000}}}]}}", "[0].value: no figure has so many digits"),
     ("653100: {inpatient_ratio: [{from: 2022-01-01, value: [{value: 1e400}]}]}", "inpatient_ratio[0].value[0].value: no figure"),
+    (
+        "653100: {inpatient_ratio: [{from: 2022-08-01, value: [{level: ['1'], value: 90}, {value: 80}]}]}",
+        "653100.inpatient_ratio[0].value: 2 rows for active members at level 1 on 2022-08-01; narrow their level or status",
+    ),
+    (
+        "653100: {inpatient_ratio: [{from: 2022-08-01, value: [{status: retired, value: 9}, {level: ['3'], value: 8}]}]}",
+        "653100.inpatient_ratio[0].value: 2 rows for retired members at level 3",
+    ),
 ]
 
 
