@@ -1,14 +1,15 @@
 """A figure of the law: a number with its unit, its article, and its dates where they differ from the version's."""
 
+import re
 from datetime import date
 from decimal import Decimal, DefaultContext
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from shared.money import MAX_FEN
 
-Article = Annotated[str, StringConstraints(pattern=r"^[0-9A-Z]+:[0-9]+(\.[0-9]+)?$")]
+Article = Annotated[str, StringConstraints(pattern=r"^[0-9A-Z]+:[1-9][0-9]{0,3}(\.[1-9][0-9]{0,3})?$")]
 """``130900:10`` or ``420300:10.4``: the document's id in the pack's provenance, then the article."""
 
 Interpretation = Annotated[str, StringConstraints(pattern=r"^Q[0-9]+$")]
@@ -19,6 +20,7 @@ Parameter = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*(\.[a-z0-
 """The name of a figure that the operator supplies; ``{benefit}`` stands for the claim's benefit, with its code."""
 
 _PPM_PER_PERCENT = 10_000
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _MOST_YUAN = MAX_FEN // 100
 _MOST_DIGITS = DefaultContext.prec  # what has more would be rounded without a word
 
@@ -30,7 +32,17 @@ def _plain(value: Decimal) -> Decimal:
     return Decimal(format(value.normalize(), "f"))
 
 
+def _written_as_a_day(value: Any) -> date:
+    if isinstance(value, date):
+        return value
+    if isinstance(value, str) and _DAY.fullmatch(value):
+        return date.fromisoformat(value)
+    raise ValueError("not a day: write it as 2022-08-01")
+
+
 Number = Annotated[Decimal, AfterValidator(_plain)]
+Day = Annotated[date, BeforeValidator(_written_as_a_day)]
+"""As the packs write it; left to itself, pydantic takes a number for the seconds since 1970."""
 
 
 class Strict(BaseModel):
@@ -66,8 +78,8 @@ class Figure(Cited):
     needs: Parameter | None = None
     share_of: ShareOf | None = None
     unit: Unit
-    from_: date | None = Field(default=None, alias="from")
-    to: date | None = None
+    from_: Day | None = Field(default=None, alias="from")
+    to: Day | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

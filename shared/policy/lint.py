@@ -199,5 +199,7 @@ def _value_faults(rows: tuple[Given, ...], unit: Unit) -> Iterator[Found]:
                 exact(value, unit)
             except ValueError as error:
                 yield f"[{index}].value", str(error), f"give it in {unit}"
+        if row.to is not None and row.to < row.from_:
+            yield f"[{index}].to", "to is before from", "correct the dates"
         if not isinstance(row.value, Decimal):
             yield from overlap_faults(row.value, row.from_, f"[{index}].value")

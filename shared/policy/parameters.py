@@ -7,7 +7,7 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import Discriminator, Field, Tag
 
-from shared.policy.figure import Number, Place, Status, Strict
+from shared.policy.figure import Day, Number, Place, Status, Strict
 
 
 class ParameterRow(Strict):
@@ -29,8 +29,8 @@ def _form(value: Any) -> str:
 class Given(Strict):
     """A value, or a table, in force from a day until the next one given (or ``to``)."""
 
-    from_: date = Field(alias="from")
-    to: date | None = None
+    from_: Day = Field(alias="from")
+    to: Day | None = None
     value: Annotated[
         Annotated[Number, Tag("figure")] | Annotated[tuple[ParameterRow, ...], Tag("table")], Discriminator(_form)
     ]  # what is wrong with one form is not told of the other

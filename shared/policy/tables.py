@@ -73,7 +73,7 @@ def _days(version: PackVersion, benefit: Benefit) -> list[date]:
         for row in rows:
             if row.from_ is not None:
                 days.add(row.from_)
-            if row.to is not None:
+            if row.to is not None and row.to < date.max:
                 days.add(row.to + timedelta(days=1))
     return sorted(day for day in days if day >= version.from_ and (version.to is None or day <= version.to))
 
