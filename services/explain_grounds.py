@@ -14,6 +14,7 @@ from shared import outcome as outcomes
 from shared.errors import Stop
 from shared.outcome import Outcome
 from shared.policy import Version
+from shared.strict_json import UNREADABLE
 
 ClaimKey = tuple[str, str]  # institution, number
 
@@ -71,7 +72,7 @@ async def undecided(connection: asyncpg.Connection, key: ClaimKey) -> bool:
 def _read(row: Any) -> tuple[events.Event, Outcome]:
     try:
         return events.decode(row["grounds"]), outcomes.decode(row["answer"])
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise Stop(f"what is stored of {row['kind']} {row['claim_no']} cannot be read: {error}") from error
 
 

@@ -27,7 +27,7 @@ from shared.events import ACCEPTED, ADJUDICATED, ELIGIBLE, REGISTER_TYPES, SUBMI
 from shared.policy import Policies
 from shared.runtime.kept import Kept, Spill
 from shared.runtime.step import Filed, Record, Step
-from shared.strict_json import read_object
+from shared.strict_json import UNREADABLE, read_object
 
 CHUNK: Final = 500  # lines a batch; what comes out does not depend on it
 
@@ -210,7 +210,7 @@ def item_of(number: int, line: bytes) -> Item:
     """A feed line with the topic that ``gongji feed send`` sends it to. What cannot be read goes where claims go."""
     try:
         kind = _read_type(line).type
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except UNREADABLE:
         kind = _type_of(line)
     return Item(number, f"register.{kind}" if kind in REGISTER_TYPES else SUBMITTED, line)
 

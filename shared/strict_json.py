@@ -15,6 +15,9 @@ from shared.errors import Unreadable
 MAX_DEPTH: Final = 300  # the same on every machine, whatever its stack: below the interpreter's own limit
 _LONGEST_INTEGER: Final = 18
 
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are not what was asked for: even a field that is skipped may be nested too deeply."""
+
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _BRACKET = re.compile(r"[\[\]{}]")
 

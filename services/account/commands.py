@@ -11,6 +11,7 @@ import msgspec
 from shared.errors import Unreadable
 from shared.money import MAX_FEN, PPM
 from shared.policy.crediting import Source
+from shared.strict_json import UNREADABLE
 
 COMMANDS: Final = "account.commands"
 PIECE: Final = 500  # members in a piece
@@ -63,7 +64,7 @@ def decode(value: bytes) -> Piece:
     """Reads a piece. Raises Unreadable."""
     try:
         piece = _DECODER.decode(value)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise Unreadable(f"not a command to credit accounts: {error}") from error
     if not piece.entries or not 0 <= piece.interest_ppm <= PPM:
         raise Unreadable("a piece has entries, and a rate of interest from 0 to 100 %")

@@ -9,6 +9,7 @@ from services.account import seal, seal_store
 from services.account.seal import Root, Tail
 from services.account.seal_store import Tx
 from shared.runtime.database import by_keys
+from shared.strict_json import UNREADABLE
 
 
 class Fault(NamedTuple):
@@ -69,7 +70,7 @@ def _roots(values: Iterable[bytes], hashes: dict[int, tuple[str, bytes]]) -> Ite
             blocks = [(number, hashes[number][1]) for number in range(made.first_block, made.last_block + 1)]
             again = seal.root_of(blocks, made.day, made.algorithm, made.made_at, closes=made.closes)
             days = {hashes[number][0] for number, _ in blocks}
-        except (msgspec.MsgspecError, KeyError, ValueError, IndexError) as error:
+        except (*UNREADABLE, KeyError, ValueError, IndexError) as error:
             yield Fault("root", f"cannot be made again: {type(error).__name__}: {error}: {value.decode('utf-8', 'replace')}")
             continue
         if again != made or days != {made.day}:
@@ -84,6 +85,6 @@ def _published(published: Iterable[bytes], values: Iterable[bytes]) -> Iterable[
             continue
         try:
             made = msgspec.json.decode(value, type=Root)
-        except msgspec.MsgspecError:  # a line torn by a crash; the root after it is whole
+        except UNREADABLE:  # a line torn by a crash; the root after it is whole
             continue
         yield Fault(f"root of {made.day}", f"{made.root} was published, and is not in the books")

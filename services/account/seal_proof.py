@@ -12,6 +12,7 @@ from services.account import merkle, seal, seal_store
 from services.account.seal import Block, Posted, Root
 from services.account.seal_store import Tx
 from shared.errors import Stop
+from shared.strict_json import UNREADABLE
 
 _VERSION: Final = 1
 
@@ -150,7 +151,10 @@ def _nodes(path: Sequence[str]) -> list[bytes]:
 
 def read(content: bytes) -> Proof:
     """Reads a proof. Raises ValueError, saying what is wrong with it."""
-    return msgspec.json.decode(content, type=Proof)
+    try:
+        return msgspec.json.decode(content, type=Proof)
+    except UNREADABLE as error:
+        raise ValueError(str(error)) from error
 
 
 def roots_in(content: bytes) -> set[str]:
@@ -159,6 +163,6 @@ def roots_in(content: bytes) -> set[str]:
     for line in content.splitlines():
         try:
             found.add(msgspec.json.decode(line, type=Root).root)
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             continue
     return found

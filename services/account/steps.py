@@ -3,8 +3,6 @@
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-import msgspec
-
 from services.account import credits as crediting
 from services.account.answer import Facts, Settlement, accounts_wanted, keys_wanted
 from services.account.settlement import settle
@@ -17,6 +15,7 @@ from shared.identity import claim_key
 from shared.policy import Policies
 from shared.register import AccountCredit, read
 from shared.runtime.step import Filed, Message, Record, Tx
+from shared.strict_json import UNREADABLE
 
 
 class AccountStep:
@@ -38,7 +37,7 @@ class AccountStep:
         """Reads adjudication's event. Raises Unreadable."""
         try:
             return decode(record.value)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             raise Unreadable(f"not an event of adjudication: {error}") from error
 
     def key(self, event: Event) -> str:

@@ -16,6 +16,7 @@ from shared.identity import claim_key, part_of
 from shared.policy import Policies, Version
 from shared.reasons import reason
 from shared.runtime.step import Filed, Message, Record, Tx
+from shared.strict_json import UNREADABLE
 
 
 @dataclass(slots=True)
@@ -45,7 +46,7 @@ class AdjudicationStep:
         """Raises Unreadable: what eligibility announced is an event, anything else is a stranger's."""
         try:
             return decode(record.value)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             raise Unreadable(f"not an event: {error}") from error
 
     def key(self, event: Event) -> str:

@@ -12,6 +12,7 @@ from shared.events import OBLIGATIONS, SETTLED
 from shared.identity import claim_key, event_id
 from shared.money import yuan
 from shared.runtime.step import Filed, Message, Record, Tx
+from shared.strict_json import UNREADABLE
 
 _decoder = msgspec.json.Decoder(Settled)
 
@@ -38,7 +39,7 @@ class CrossregionStep:
         """Reads what of an outcome concerns two regions. Raises Unreadable."""
         try:
             return _decoder.decode(record.value)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             raise Unreadable(f"not an outcome of account: {error}") from error
 
     def key(self, event: Settled) -> str:

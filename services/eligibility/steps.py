@@ -19,6 +19,7 @@ from shared.identity import claim_key, part_of
 from shared.policy import Policies
 from shared.register import Institution, RegisterRecord
 from shared.runtime.step import Filed, Message, Record, Tx
+from shared.strict_json import UNREADABLE
 
 _TOPIC_PREFIX: Final = "register."
 _KEPT: Final = ("member", "institution", "family_link", "remote_filing", "inpatient_stay", "catalogue_item")
@@ -74,7 +75,7 @@ class EligibilityStep:
         """Raises Unreadable for what is no event of ours."""
         try:
             return events.decode(record.value)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise Unreadable(f"not an accepted event: {error}") from None
 
     def key(self, event: Event) -> str:

@@ -13,6 +13,7 @@ from services.intake.forms import PRICE_PLACES, QUANTITY_PLACES, line_amount, re
 from shared.calendar import read_instant
 from shared.claim import Amounts, Claim, Line
 from shared.money import fen
+from shared.strict_json import UNREADABLE
 
 _Id = Annotated[str, msgspec.Meta(pattern=r"^[!-~]{1,64}\Z")]
 _Number = Annotated[str, msgspec.Meta(pattern=r"^[!-~]{1,30}\Z")]
@@ -118,7 +119,7 @@ def read(value: bytes) -> tuple[Claim, bytes] | None:
     try:
         claim = _read(value)
         values = _values(claim)
-    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError):
+    except (*UNREADABLE, ValueError):
         return None
     if values.visited_at > values.submitted_at or value.count(b'"') != _quotation_marks(claim):
         return None

@@ -5,12 +5,11 @@ left (supplements, what goes on to another benefit, a fund for the remainder), a
 ``policies/README.md`` explains each step for those who know the law.
 """
 
-from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from shared.policy.figure import Article, Cited, Interpretation, PercentRow, Place, PointsRow, Strict, YuanRow
+from shared.policy.figure import Article, Cited, Day, Interpretation, PercentRow, Place, PointsRow, Strict, YuanRow
 
 Amounts = Annotated[tuple[YuanRow, ...], Field(min_length=1)]
 Shares = Annotated[tuple[PercentRow, ...], Field(min_length=1)]
@@ -130,8 +129,8 @@ class Benefit(Strict):
 class SpecialPeriod(Cited):
     """A settlement period of its own, other than the calendar year."""
 
-    from_: date = Field(alias="from")
-    to: date
+    from_: Day = Field(alias="from")
+    to: Day
 
 
 class Period(Cited):

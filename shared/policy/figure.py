@@ -1,12 +1,15 @@
 """A figure of the law: a number with its unit, its article, and its dates where they differ from the version's."""
 
+import re
 from datetime import date
-from decimal import Decimal
-from typing import Annotated, Literal, Self
+from decimal import Decimal, DefaultContext
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
-Article = Annotated[str, StringConstraints(pattern=r"^[0-9A-Z]+:[0-9]+(\.[0-9]+)?$")]
+from shared.money import MAX_FEN
+
+Article = Annotated[str, StringConstraints(pattern=r"^[0-9A-Z]+:[1-9][0-9]{0,3}(\.[1-9][0-9]{0,3})?$")]
 """``130900:10`` or ``420300:10.4``: the document's id in the pack's provenance, then the article."""
 
 Interpretation = Annotated[str, StringConstraints(pattern=r"^Q[0-9]+$")]
@@ -17,14 +20,29 @@ Parameter = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*(\.[a-z0-
 """The name of a figure that the operator supplies; ``{benefit}`` stands for the claim's benefit, with its code."""
 
 _PPM_PER_PERCENT = 10_000
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+_MOST_YUAN = MAX_FEN // 100
+_MOST_DIGITS = DefaultContext.prec  # what has more would be rounded without a word
 
 
 def _plain(value: Decimal) -> Decimal:
     """50, 50.0 and 5E+1 are one figure: written one way, so that equal packs have equal hashes."""
+    if len(value.as_tuple().digits) > _MOST_DIGITS or abs(value.adjusted()) > _MOST_DIGITS:
+        raise ValueError(f"no figure has so many digits: the most is {_MOST_YUAN} yuan, or 100 percent")
     return Decimal(format(value.normalize(), "f"))
 
 
+def _written_as_a_day(value: Any) -> date:
+    if isinstance(value, date):
+        return value
+    if isinstance(value, str) and _DAY.fullmatch(value):
+        return date.fromisoformat(value)
+    raise ValueError("not a day: write it as 2022-08-01")
+
+
 Number = Annotated[Decimal, AfterValidator(_plain)]
+Day = Annotated[date, BeforeValidator(_written_as_a_day)]
+"""As the packs write it; left to itself, pydantic takes a number for the seconds since 1970."""
 
 
 class Strict(BaseModel):
@@ -60,8 +78,8 @@ class Figure(Cited):
     needs: Parameter | None = None
     share_of: ShareOf | None = None
     unit: Unit
-    from_: date | None = Field(default=None, alias="from")
-    to: date | None = None
+    from_: Day | None = Field(default=None, alias="from")
+    to: Day | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -112,12 +130,14 @@ class PointsRow(Row):
 def exact(value: Decimal, unit: Unit) -> int:
     """The figure as the engine reckons: fen for yuan, parts per million for percent and points.
 
-    Raises ValueError for a negative figure, more than 100 percent, or more places than the unit has.
+    Raises ValueError for a negative figure, more than 100 percent or than any fund holds, or more places than the unit has.
     """
     if value < 0:
         raise ValueError(f"{value} is negative")
     if unit != "yuan" and value > 100:
         raise ValueError(f"{value} {unit} is more than 100")
+    if unit == "yuan" and value > _MOST_YUAN:
+        raise ValueError(f"{value} yuan is more than {_MOST_YUAN}")
     scaled = value * (100 if unit == "yuan" else _PPM_PER_PERCENT)
     if scaled != int(scaled):
         raise ValueError(f"{value} {unit} has more decimal places than the unit")

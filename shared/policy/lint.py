@@ -15,7 +15,7 @@ from shared.policy.faults import Fault, PackError, path_of
 from shared.policy.figure import Cited, Figure, Unit, exact
 from shared.policy.pack import Pack, PackVersion
 from shared.policy.parameters import Figures, Given
-from shared.policy.tables import table_faults
+from shared.policy.tables import overlap_faults, table_faults
 
 Found = tuple[str, str, str]  # path, fault, remedy
 
@@ -122,11 +122,12 @@ def _format_faults(error: ValidationError, file: str) -> list[Fault]:
 
 
 def _without_tags(place: tuple[str | int, ...]) -> tuple[str | int, ...]:
-    """Pydantic names the step's kind after its index; the file does not."""
+    """Pydantic names the step's kind after its index, and a parameter's form after its value; the file does not."""
     return tuple(
         part
         for index, part in enumerate(place)
         if not (index > 1 and isinstance(place[index - 1], int) and place[index - 2] in {"pool", "after"})
+        and not (part in {"figure", "table"} and place[index - 1] == "value")
     )
 
 
@@ -187,7 +188,7 @@ def _unit_of(name: str, needed: Mapping[str, Unit]) -> Unit | None:
 
 
 def _value_faults(rows: tuple[Given, ...], unit: Unit) -> Iterator[Found]:
-    """Values that do not fit the unit; two rows from one day."""
+    """Values that do not fit the unit; two rows from one day, or in one table for the same members."""
     starts = [row.from_ for row in rows]
     if len(set(starts)) < len(starts):
         yield "", "two values from the same day", "keep one of them"
@@ -198,3 +199,7 @@ def _value_faults(rows: tuple[Given, ...], unit: Unit) -> Iterator[Found]:
                 exact(value, unit)
             except ValueError as error:
                 yield f"[{index}].value", str(error), f"give it in {unit}"
+        if row.to is not None and row.to < row.from_:
+            yield f"[{index}].to", "to is before from", "correct the dates"
+        if not isinstance(row.value, Decimal):
+            yield from overlap_faults(row.value, row.from_, f"[{index}].value")

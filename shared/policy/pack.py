@@ -1,6 +1,5 @@
 """A pack: one region's law, its documents, the readings of its open points, and its dated versions."""
 
-from datetime import date
 from typing import Annotated
 
 from pydantic import Field, StringConstraints
@@ -8,7 +7,7 @@ from pydantic import Field, StringConstraints
 from shared.policy.account import Account
 from shared.policy.benefits import Benefits
 from shared.policy.coverage import Coverage
-from shared.policy.figure import Interpretation, Strict
+from shared.policy.figure import Day, Interpretation, Strict
 from shared.policy.payment import Payment
 
 Region = Annotated[str, StringConstraints(pattern=r"^[0-9]{6}$")]
@@ -27,8 +26,8 @@ class Document(Strict):
     id: Annotated[str, StringConstraints(pattern=r"^[0-9A-Z]+$")]
     document: str
     title: str
-    date: date
-    articles: int = Field(gt=0)
+    date: Day
+    articles: int = Field(gt=0, lt=10_000)
 
 
 class Reading(Strict):
@@ -38,16 +37,16 @@ class Reading(Strict):
     decision: str
     reason: str
     setting: str  # a path inside a version: benefits.period.rule
-    from_: date = Field(alias="from")
-    to: date | None = None
+    from_: Day = Field(alias="from")
+    to: Day | None = None
 
 
 class PackVersion(Strict):
     """The rules of one span of days; ``to`` belongs to it; without ``to`` it is open."""
 
     version: str
-    from_: date = Field(alias="from")
-    to: date | None = None
+    from_: Day = Field(alias="from")
+    to: Day | None = None
     coverage: Coverage
     benefits: Benefits
     account: Account

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
-from shared.policy.figure import Number, Place, Status, Strict
+from shared.policy.figure import Day, Number, Place, Status, Strict
 
 
 class ParameterRow(Strict):
@@ -22,12 +22,18 @@ class ParameterRow(Strict):
         return (self.status is None or self.status == status) and (self.level is None or place in self.level)
 
 
+def _form(value: Any) -> str:
+    return "table" if isinstance(value, list | tuple) else "figure"
+
+
 class Given(Strict):
     """A value, or a table, in force from a day until the next one given (or ``to``)."""
 
-    from_: date = Field(alias="from")
-    to: date | None = None
-    value: Number | tuple[ParameterRow, ...]
+    from_: Day = Field(alias="from")
+    to: Day | None = None
+    value: Annotated[
+        Annotated[Number, Tag("figure")] | Annotated[tuple[ParameterRow, ...], Tag("table")], Discriminator(_form)
+    ]  # what is wrong with one form is not told of the other
 
 
 class Figures(NamedTuple):

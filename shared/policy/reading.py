@@ -37,7 +37,11 @@ def _number(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Decimal:
 
 
 def _day(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> date:
-    return date.fromisoformat(str(loader.construct_scalar(node)))
+    text = str(loader.construct_scalar(node))
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise yaml.constructor.ConstructorError(None, None, f"{text}: {error}", node.start_mark) from error
 
 
 for _tag, (_pattern, _first) in _PLAIN.items():

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from shared.policy.benefits import (
     AbovePooledCap,
@@ -16,8 +16,9 @@ from shared.policy.benefits import (
     VisitCap,
     VisitDeductible,
 )
-from shared.policy.figure import Row
+from shared.policy.figure import Place, Row
 from shared.policy.pack import Pack, PackVersion
+from shared.policy.parameters import ParameterRow
 
 Found = tuple[str, str, str]  # path, fault, remedy
 
@@ -72,7 +73,7 @@ def _days(version: PackVersion, benefit: Benefit) -> list[date]:
         for row in rows:
             if row.from_ is not None:
                 days.add(row.from_)
-            if row.to is not None:
+            if row.to is not None and row.to < date.max:
                 days.add(row.to + timedelta(days=1))
     return sorted(day for day in days if day >= version.from_ and (version.to is None or day <= version.to))
 
@@ -90,25 +91,46 @@ def _row_faults(benefit: Benefit, path: str, spots: Sequence[Spot]) -> Iterator[
                 break
 
 
+def overlap_faults(rows: Sequence[ParameterRow], day: date, path: str) -> Iterator[Found]:
+    """Of a table that the operator supplies: nobody has two rows. Who has none is told so by each claim that needs one."""
+    for spot in (Spot(day, status, place) for status in STATUSES for place in get_args(Place)):
+        found = sum(row.holds_for(spot.status, spot.place) for row in rows)
+        if found > 1:
+            yield path, f"{found} rows for {spot}", "narrow their level or status"
+            return
+
+
 def _sum_faults(benefit: Benefit, path: str, spots: Sequence[Spot]) -> Iterator[Found]:
-    """A ratio with its points is at most 100 %; a cap is not below the deductible."""
+    """A ratio with its points is at most 100 %; a cap is not below a deductible. The first spot where it is not says enough."""
     for spot in spots:
-        deductible: Decimal | None = None
-        for index, step in enumerate(benefit.pool):
-            place = f"{path}.pool[{index}]"
-            if isinstance(step, AnnualDeductible):
-                deductible = _value(step.amount, spot)
-            elif isinstance(step, Ratio):
-                value = _value(step.table, spot)
-                points = sum((row.value or 0 for row in step.add if _holds(row, spot)), Decimal(0))
-                if value is not None and value + points > 100:
-                    yield place, f"{value} % and {points} points are more than 100 % for {spot}", "correct one of them"
-                    return
-            elif isinstance(step, AnnualCap):
-                cap = _value(step.amount, spot)
-                if cap is not None and deductible is not None and cap < deductible:
-                    yield place, f"the cap {cap} is below the deductible {deductible} for {spot}", "correct one of them"
-                    return
+        found = [*_ratio_faults(benefit, path, spot), *_cap_faults(benefit, path, spot)]
+        if found:
+            yield from found
+            return
+
+
+def _ratio_faults(benefit: Benefit, path: str, spot: Spot) -> Iterator[Found]:
+    for index, step in enumerate(benefit.pool):
+        if isinstance(step, Ratio):
+            value = _value(step.table, spot)
+            points = sum((row.value or 0 for row in step.add if _holds(row, spot)), Decimal(0))
+            if value is not None and value + points > 100:
+                said = f"{value} % and {points} points are more than 100 % for {spot}"
+                yield f"{path}.pool[{index}]", said, "correct one of them"
+
+
+def _cap_faults(benefit: Benefit, path: str, spot: Spot) -> Iterator[Found]:
+    """A visit's cap may be below the period's deductible, which many visits fill; not below what is deducted from one."""
+    of_a_visit = [rows for step in benefit.pool if isinstance(step, VisitDeductible) for rows in (step.first, step.later)]
+    of_a_period = [step.amount for step in benefit.pool if isinstance(step, AnnualDeductible)]
+    for index, step in enumerate(benefit.pool):
+        if isinstance(step, VisitCap | AnnualCap):
+            deductibles = of_a_visit if isinstance(step, VisitCap) else [*of_a_visit, *of_a_period]
+            deductible = max((_value(rows, spot) or Decimal(0) for rows in deductibles), default=Decimal(0))
+            cap = _value(step.amount, spot)
+            if cap is not None and cap < deductible:
+                said = f"the cap {cap} is below the deductible {deductible} for {spot}"
+                yield f"{path}.pool[{index}]", said, "correct one of them"
 
 
 def _order_faults(version: PackVersion, benefit: Benefit, path: str) -> Iterator[Found]:

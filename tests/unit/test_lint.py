@@ -49,6 +49,13 @@ def test_versions_that_follow_each_other_day_by_day_are_both_in_force(tmp_path: 
     assert [None if version is None else version.ref.version for version in found] == [None, "2022", "2022", "2023"]
 
 
+def test_a_figure_may_end_with_the_last_day_there_is(tmp_path: Path) -> None:
+    text = (PACKS / "653100-kashgar.yaml").read_text(encoding="utf-8")
+    text = text.replace("- {value: 3000,", "- {to: 9999-12-31, value: 3000,", 1)
+    (tmp_path / "pack.yaml").write_text(text, encoding="utf-8")
+    assert Policies.load(tmp_path).on(KASHGAR, date(2023, 1, 1)) is not None
+
+
 def two_versions(directory: Path, to: str | None, then: str) -> Path:
     text = (PACKS / "130900-cangzhou.yaml").read_text(encoding="utf-8")
     head, mark, body = text.partition("versions:\n")
@@ -65,6 +72,23 @@ PARAMETERS = [
     ("130900: {'chronic:M1.ratio': [{from: 2022-01-01, value: 170}]}", "[0].value: 170 percent is more than 100"),
     ("653100: {inpatient_ratio: [{from: 2022-01-01, value: [{level: ['4'], value: 1}]}]}", "level[0]"),
     ("130900: {pooled_annual_cap: [{from: 2022-01-01, value: 1}, {from: 2022-01-01, value: 2}]}", "from the same day"),
+    ("130900: {pooled_annual_cap: [{from: 0, value: 1}]}", "130900.pooled_annual_cap[0].from: not a day: write it as 2022-08-01"),
+    ("130900: {pooled_annual_cap: [{from: 20220801, value: 1}]}", "[0].from: not a day"),
+    ("130900: {pooled_annual_cap: [{from: '2022-02-30', value: 1}]}", "[0].from: day is out of range for month"),
+    ("130900: {pooled_annual_cap: [{from: 2022-01-02, to: 2022-01-01, value: 1}]}", "[0].to: to is before from"),
+    ("130900: {pooled_annual_cap: [{from: 2022-01-01, value: 1e20}]}", "[0].value: 100000000000000000000 yuan is more than 1000"),
+    ("130900: {pooled_annual_cap: [{from: 2022-01-01, value: 1e400}]}", "130900.pooled_annual_cap[0].value: no figure has so"),
+    ("130900: {pooled_annual_cap: [{from: 2022-01-01, value: 1e-9999999}]}", "[0].value: no figure has so many digits"),
+    (f"130900: {{pooled_annual_cap: [{{from: 2022-01-01, value: {'9' * 5000}}}]}}", "[0].value: no figure has so many digits"),
+    ("653100: {inpatient_ratio: [{from: 2022-01-01, value: [{value: 1e400}]}]}", "inpatient_ratio[0].value[0].value: no figure"),
+    (
+        "653100: {inpatient_ratio: [{from: 2022-08-01, value: [{level: ['1'], value: 90}, {value: 80}]}]}",
+        "653100.inpatient_ratio[0].value: 2 rows for active members at level 1 on 2022-08-01; narrow their level or status",
+    ),
+    (
+        "653100: {inpatient_ratio: [{from: 2022-08-01, value: [{status: retired, value: 9}, {level: ['3'], value: 8}]}]}",
+        "653100.inpatient_ratio[0].value: 2 rows for retired members at level 3",
+    ),
 ]
 
 
@@ -75,6 +99,7 @@ def test_wrong_parameters_are_refused_naming_the_place(text: str, expected: str,
     with pytest.raises(PackError) as refused:
         Policies.load(PACKS, file)
     assert any(expected in str(fault) for fault in refused.value.faults), refused.value
+    assert len(refused.value.faults) == 1, "one fault is told once"
 
 
 def test_a_directory_without_packs_is_refused(tmp_path: Path) -> None:
@@ -101,7 +126,7 @@ def test_a_region_has_one_pack(tmp_path: Path) -> None:
         (b"", "empty"),
         (b"a: !!python/object/apply:os.getcwd []", "not readable as YAML"),
         (b"{[1]: 2}", "not a plain word"),
-        (b"a: 2023-02-30", "not readable as YAML"),
+        (b"a: 1\nb: 2023-02-30", "not readable as YAML: 2023-02-30: day is out of range for month in .*, line 2, column 4"),
         (b"x: 1\n---\ny: 2", "not readable as YAML"),
     ],
 )

@@ -40,6 +40,20 @@ def test_a_parameter_holds_for_its_days(day: date, pooled: int | None, tmp_path:
         assert (decision.outcome, decision.pooled) == ("settled", pooled)
 
 
+LEVEL_2_ONLY = f'"{ZHANJIANG}": {{outpatient_cap: [{{from: 2024-01-01, value: [{{level: ["2"], value: 2100}}]}}]}}'
+
+
+@pytest.mark.parametrize(("level", "refused"), [("2", []), ("3", ["benefit_not_configured"])])
+def test_whom_a_table_leaves_out_has_no_figure_yet(level: str, refused: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "parameters.yaml"
+    file.write_text(LEVEL_2_ONLY, encoding="utf-8")
+    day = date(2024, 1, 1)
+    version = Policies.load(PACKS, file).on(ZHANJIANG, day)
+    decision = engine.decide(claim("C1", 10_000, day=day), verdict(ZHANJIANG, level=level), version, Counters())
+    assert [reason.code for reason in decision.reasons] == refused
+    assert decision.outcome == ("rejected" if refused else "settled")
+
+
 def test_a_parameter_changes_the_packs_hash(tmp_path: Path) -> None:
     file = tmp_path / "parameters.yaml"
     file.write_text(GIVEN, encoding="utf-8")

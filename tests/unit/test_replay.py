@@ -80,6 +80,9 @@ def reversal(number: str) -> Line:
     return {"type": "reversal", "claim_no": number, "institution_id": "H1", "reversed_at": when, "reason": "退费"}
 
 
+NESTED = b'{"type": "claim", "claim_no": "C9", "institution_id": "H1", "lines": %b%b}' % (b"[" * 1100, b"]" * 1100)
+
+
 def test_every_line_with_an_identity_has_one_outcome_in_the_order_of_the_feed() -> None:
     outcomes, faults = settle(DAY)
     submissions = [n for n, line in enumerate(DAY, 1) if item_of(n, line).topic == events.SUBMITTED]
@@ -130,6 +133,8 @@ def test_register_lines_count_for_the_claims_after_them_only() -> None:
         (b'{"type": "member", "type": "claim", "claim_no": "C9", "institution_id": "H1"}', "unreadable"),
         (as_bytes([WORLD[2] | {"amount": "31.00"}])[0], "unreadable"),  # money is never replaced
         (b"[" * 100_000, "unreadable"),
+        (NESTED, "unreadable"),
+        (NESTED.replace(b"claim", b"member", 1), "unreadable"),
     ],
 )
 def test_a_line_that_cannot_be_read_is_named_and_the_rest_goes_on(line: bytes, reason: str) -> None:
@@ -208,12 +213,21 @@ def test_the_wrong_line_is_named_by_file_and_number_and_the_trace_adds_up(tmp_pa
     ]
 
 
+def test_a_line_nested_without_measure_is_named_and_the_rest_goes_on() -> None:
+    done = command("-", feed=b"\n".join([*as_bytes([*WORLD, bill("C1")]), NESTED, *as_bytes([bill("C2")])]))
+    assert [json.loads(line)["claim_no"] for line in done.stdout.splitlines()] == ["C1", "C2"]
+    assert done.stderr.decode().splitlines()[0] == "-:5: unreadable: nested deeper than 300 levels"
+    assert done.returncode == 0
+
+
 def test_packs_that_do_not_lint_and_feeds_that_are_not_there_are_usage_errors(tmp_path: Path) -> None:
     (tmp_path / "broken.yaml").write_text("region: [")
     (tmp_path / "parameters.yaml").write_text("130900: 5")
+    (tmp_path / "beyond.yaml").write_text("130900: {pooled_annual_cap: [{from: 2022-01-01, value: 1e9999999}]}")
     for arguments, said in (
         (("-", "--policies", str(tmp_path)), b"broken.yaml"),
         (("-", "--parameters", str(tmp_path / "parameters.yaml")), b"parameters.yaml"),
+        (("-", "--parameters", str(tmp_path / "beyond.yaml")), b"beyond.yaml"),
         (("-", "--parameters", str(tmp_path / "none.yaml")), b"none.yaml"),
         ((str(tmp_path / "none.ndjson"),), b"none.ndjson"),
         ((), b"FEED"),

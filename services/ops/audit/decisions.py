@@ -10,12 +10,12 @@ from operator import attrgetter, itemgetter
 from typing import Final, NamedTuple, Protocol
 
 import asyncpg
-import msgspec
 
 from services.ops.audit.check import Check, Family, Finding
 from services.ops.audit.outcomes import Row, name_of
 from services.ops.audit.view import View, pages
 from shared.events import Decision, Event, decode
+from shared.strict_json import UNREADABLE
 
 _COLUMNS: Final = (
     *("total", "own_paid", "over_limit", "pre_self_pay", "in_scope", "deductible"),
@@ -163,7 +163,7 @@ def _read(row: asyncpg.Record, own: Sequence[Finding]) -> Decided | None:
     name = name_of(row)
     try:
         event = decode(row["value"])
-    except (msgspec.MsgspecError, UnicodeDecodeError, TypeError, ValueError) as unreadable:
+    except (*UNREADABLE, TypeError, ValueError) as unreadable:
         said.breach(name, f"the bytes are no event: {unreadable}")
         return None
     decision = event.decision

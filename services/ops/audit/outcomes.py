@@ -5,8 +5,6 @@ from collections.abc import Callable, Sequence
 from operator import attrgetter, itemgetter
 from typing import Any, Final, NamedTuple
 
-import msgspec
-
 from services.ops.audit.check import Check, Finding
 from services.ops.audit.view import View, pages
 from shared import reasons
@@ -14,6 +12,7 @@ from shared.events import REJECTED, SETTLED
 from shared.identity import event_id
 from shared.money import yuan
 from shared.outcome import Outcome, decode
+from shared.strict_json import UNREADABLE
 
 Row = Any  # a record of the driver; in tests, a mapping
 Judge = Callable[[Row, Outcome], str | None]
@@ -142,7 +141,7 @@ def _judge(row: Row, findings: Sequence[Finding]) -> None:
         finding.rows += 1
     try:
         said = decode(row["value"])
-    except (msgspec.MsgspecError, UnicodeDecodeError) as unreadable:
+    except UNREADABLE as unreadable:
         findings[0].breach(name_of(row), f"the bytes are no outcome: {unreadable}")
         return
     for one, finding in zip(_CHECKS, findings, strict=True):
@@ -163,7 +162,7 @@ async def _rejections(view: View) -> list[Finding]:
     async for row in view.connection.cursor(_GIVEN, prefetch=2000):
         try:
             said = decode(row["value"])
-        except (msgspec.MsgspecError, UnicodeDecodeError) as unreadable:
+        except UNREADABLE as unreadable:
             given.breach(row["event_id"], f"the bytes are no outcome: {unreadable}")
             continue
         booked = next((name for name in _AMOUNTS if getattr(said, name) != "0.00"), None)
