@@ -633,7 +633,13 @@ PLANTS = (
             + one("adjudication.decision", "t.kind = 'claim' and t.pooled > 0")
             + f" returning {KEY}",
         ),
-        may=("decision_again_is_the_same",),
+        may=(
+            "decision_again_is_the_same",
+            "accumulators_form_a_chain",  # whose, in which city, the pack says
+            "accumulators_rebuilt",
+            "accumulators_are_what_stands",
+            "reversal_gives_back",
+        ),
     ),
 )
 
