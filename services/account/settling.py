@@ -73,7 +73,7 @@ async def look_up(reader: Any, member_id: str) -> list[Open]:
     found = []
     for region, _, amount, last in await reader.fetch(_RUNNING, member_id, None):
         account = journals.member(region, member_id)
-        kind, bank = (TO_MEMBER if amount > 0 else BY_MEMBER), f"bank:{region}"
+        kind, bank = (TO_MEMBER if amount > 0 else BY_MEMBER), journals.bank(region)
         posting = Posting(account, bank, amount) if amount > 0 else Posting(bank, account, -amount)
         found.append(Open(kind, region, amount, posting, f"{region}/{last}"))
     found += [_item(member_id, *row) for row in await reader.fetch(_ITEMS, member_id)]
@@ -85,9 +85,9 @@ async def look_up(reader: Any, member_id: str) -> list[Open]:
 def _item(member_id: str, journal_id: int, line: int, kind: str, region: str, amount: int, disposal: str | None) -> Open:  # noqa: PLR0917
     """What came back to a closed account goes where its balance went; what was spent too much is received."""
     if kind == "overcredited":
-        amount, posting = -amount, Posting(f"bank:{region}", journals.recoverable(member_id), amount)
+        amount, posting = -amount, Posting(journals.bank(region), journals.recoverable(member_id), amount)
     else:
-        posting = Posting(journals.closed_accounts(region), f"{disposal or 'paid_out'}:{region}", amount)
+        posting = Posting(journals.closed_accounts(region), journals.left_to(disposal or "paid_out", region), amount)
     return Open(kind, region, amount, posting, f"{journal_id}/{line}", (journal_id, line))
 
 
