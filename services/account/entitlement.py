@@ -165,23 +165,30 @@ class Scale:
     def _left_out(self, way: _Way, span: Span, history: Sequence[Span]) -> str | None:
         if not way.article:
             return NO_ACCOUNT
-        if span.covered_to is not None and span.covered_to < max(self.month.first, span.valid_from):
+        if not self._covered(span):
             return NOT_IN_BENEFIT_PERIOD
         return None if self._paid(span, history) else NOT_PAID
 
     def state(self, history: Sequence[Span]) -> Span | None:
-        """The line that counts: that of the first day, or the first one of the month for who joins in it."""
-        first, last = self.month.first, self.month.last
+        """The line that counts: that of the first day on which he is covered; where there is none, the last line of the month.
+
+        Who retires in the month is still credited by the line before, for the days of the new one: the old one may have ended.
+        """
         found: Span | None = None
         before: Span | None = None
         for span in history:
-            if span.valid_from > first and (found is not None or span.valid_from > last):
+            counts = found is not None and span.valid_from > self.month.first and self._covered(found)
+            if counts or span.valid_from > self.month.last:
                 break
             before, found = found, span
-        if found is None or before is None or self._crediting.retirement is None:
+        if found is None or before is None or self._crediting.retirement is None or found.valid_from < self.month.first:
             return found
-        retires_today = found.valid_from == first and found.status == "retired" and before.status == "active"
-        return before if retires_today else found
+        retires = (before.region, before.status, found.status) == (found.region, "active", "retired")
+        return before._replace(valid_from=found.valid_from, covered_to=found.covered_to) if retires else found
+
+    def _covered(self, span: Span) -> bool:
+        """Whether a line of the month is in the benefit period on one of its days."""
+        return span.covered_to is None or span.covered_to >= max(self.month.first, span.valid_from)
 
     def _paid(self, span: Span, history: Sequence[Span]) -> bool:
         months = self._crediting.months

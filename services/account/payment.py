@@ -8,6 +8,7 @@ from datetime import date
 from decimal import Decimal
 from typing import NamedTuple
 
+from services.account import journals
 from services.account.ledger import Posting
 from shared.errors import Stop
 from shared.money import share, split
@@ -135,20 +136,20 @@ def release(retained: Iterable[tuple[str, int]], results: dict[str, Decimal]) ->
 
 def payment(region: str, paid: Paid) -> tuple[Posting, ...]:
     """The postings of an institution's month; none where nothing is owed."""
-    payable, adjustment = f"payable:{paid.institution_id}", f"adjustment:{region}"
+    payable, adjustment = journals.payable(paid.institution_id), journals.adjustment(region)
     more = paid.due - paid.incurred
     return _transfers(
         (adjustment, payable, more),
         (payable, adjustment, -more),
-        (payable, f"bank:{region}", paid.paid + paid.other),
-        (payable, f"retention:{region}:{paid.institution_id}", paid.retained),
+        (payable, journals.bank(region), paid.paid + paid.other),
+        (payable, journals.retention(region, paid.institution_id), paid.retained),
     )
 
 
 def releasing(region: str, one: Released) -> tuple[Posting, ...]:
     """The postings of a release."""
-    kept = f"retention:{region}:{one.institution_id}"
-    return _transfers((kept, f"bank:{region}", one.released), (kept, f"adjustment:{region}", one.forfeited))
+    kept = journals.retention(region, one.institution_id)
+    return _transfers((kept, journals.bank(region), one.released), (kept, journals.adjustment(region), one.forfeited))
 
 
 def _transfers(*wanted: tuple[str, str, int]) -> tuple[Posting, ...]:

@@ -19,20 +19,18 @@ from shared.runtime.database import Database
 TO_MEMBER: Final = "owed_to_member"
 BY_MEMBER: Final = "owed_by_member"
 
-# Both halves go by an index of their own (0006_account.sql), which knows only these accounts.
+# From the postings, for the register forgets where somebody was insured when it puts a line right. Both halves go by an index
+# of their own (0006_account.sql), which knows only these accounts; a member's id may have a colon in it.
 _RUNNING: Final = """
-    select account, sum(amount)::bigint as amount, max(journal_id) as last from (
-        select credit as account, amount, journal_id from account.posting where credit like 'member:%' and credit = any($1)
-        union all select debit, -amount, journal_id from account.posting where debit like 'member:%' and debit = any($1)
-    ) as sides group by account having sum(amount) <> 0 order by account
-"""
-_ALL_RUNNING: Final = """
-    select split_part(account, ':', 2) as region, split_part(account, ':', 3) as member_id, sum(amount)::bigint as amount from (
-        select credit as account, amount from account.posting where credit like 'member:%'
-        union all select debit, -amount from account.posting where debit like 'member:%'
+    select whose[1] as region, whose[2] as member_id, sum(amount)::bigint as amount, max(journal_id) as last from (
+        select regexp_match(credit, '^member:([^:]*):(.*)') as whose, amount, journal_id
+        from account.posting where credit like 'member:%'
+        union all
+        select regexp_match(debit, '^member:([^:]*):(.*)'), -amount, journal_id
+        from account.posting where debit like 'member:%'
     ) as sides
-    where ($1::text is null or split_part(account, ':', 3) = $1) and ($2::text is null or split_part(account, ':', 2) = $2)
-    group by 1, 2 having sum(amount) <> 0 order by 1, 2
+    where ($1::text is null or whose[2] = $1) and ($2::text is null or whose[1] = $2)
+    group by whose having sum(amount) <> 0 order by whose
 """
 _ITEMS: Final = """
     select w.journal_id, w.line, w.kind, w.region, w.amount, c.disposal
@@ -58,7 +56,7 @@ class Open(NamedTuple):
 
 async def running(reader: Any, member_id: str | None, region: str | None) -> list[dict[str, Any]]:
     """What regions owe to and are owed by members outside their accounts."""
-    rows = await reader.fetch(_ALL_RUNNING, member_id, region)
+    rows = await reader.fetch(_RUNNING, member_id, region)
     return [
         {
             "region": row["region"],
@@ -72,11 +70,10 @@ async def running(reader: Any, member_id: str | None, region: str | None) -> lis
 
 async def look_up(reader: Any, member_id: str) -> list[Open]:
     """Everything that is open with a member. Raises Stop where nothing is."""
-    regions = [row["region"] for row in await reader.fetch(_REGIONS, member_id)]
     found = []
-    for account, amount, last in await reader.fetch(_RUNNING, [journals.member(region, member_id) for region in regions]):
-        region = account.split(":")[1]
-        kind, bank = (TO_MEMBER if amount > 0 else BY_MEMBER), f"bank:{region}"
+    for region, _, amount, last in await reader.fetch(_RUNNING, member_id, None):
+        account = journals.member(region, member_id)
+        kind, bank = (TO_MEMBER if amount > 0 else BY_MEMBER), journals.bank(region)
         posting = Posting(account, bank, amount) if amount > 0 else Posting(bank, account, -amount)
         found.append(Open(kind, region, amount, posting, f"{region}/{last}"))
     found += [_item(member_id, *row) for row in await reader.fetch(_ITEMS, member_id)]
@@ -88,9 +85,9 @@ async def look_up(reader: Any, member_id: str) -> list[Open]:
 def _item(member_id: str, journal_id: int, line: int, kind: str, region: str, amount: int, disposal: str | None) -> Open:  # noqa: PLR0917
     """What came back to a closed account goes where its balance went; what was spent too much is received."""
     if kind == "overcredited":
-        amount, posting = -amount, Posting(f"bank:{region}", journals.recoverable(member_id), amount)
+        amount, posting = -amount, Posting(journals.bank(region), journals.recoverable(member_id), amount)
     else:
-        posting = Posting(journals.closed_accounts(region), f"{disposal or 'paid_out'}:{region}", amount)
+        posting = Posting(journals.closed_accounts(region), journals.left_to(disposal or "paid_out", region), amount)
     return Open(kind, region, amount, posting, f"{journal_id}/{line}", (journal_id, line))
 
 
@@ -128,6 +125,3 @@ def _journal(journal_id: int, member_id: str, one: Open) -> Journal:
         part=part_of(member_id),
         postings=(one.posting,),
     )
-
-
-_REGIONS: Final = "select distinct region from eligibility.member where member_id = $1"

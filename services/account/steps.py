@@ -95,10 +95,10 @@ class CreditStep:
         """Credits do not wait for each other."""
 
     async def load(self, tx: Tx, events: Sequence[AccountCredit]) -> crediting.CreditFacts:
-        """Credits booked before; the accounts, opened and locked."""
-        booked = await self._store.credits(tx, {(credit.member_id, credit.credit_no) for credit in events})
+        """The accounts, opened and locked; only then the credits booked before, or another partition might book one of them."""
         members = {credit.member_id for credit in events}
         await self._store.balances(tx, members, ())
+        booked = await self._store.credits(tx, {(credit.member_id, credit.credit_no) for credit in events})
         closed = {member_id for member_id, left in (await self._store.left(tx, members)).items() if left.closed}
         return crediting.CreditFacts(booked, await self._store.journal_ids(tx, len(events)), closed)
 

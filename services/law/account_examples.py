@@ -61,7 +61,7 @@ def cited(region: str, policies: Policies) -> set[str]:
 
 
 def _history(line: Mapping[str, Any], region: str) -> Iterator[Span]:
-    """The member's history: one line, or two when he ``retires``."""
+    """The member's history: a line, after one from ``before`` where that is given, and one more when he ``retires``."""
     base = line.get("base")
     covered_to, since = line.get("covered_to"), line.get("valid_from", _SINCE)
     span = Span(
@@ -75,7 +75,11 @@ def _history(line: Mapping[str, Any], region: str) -> Iterator[Span]:
         contribution_base=None if base is None else fen(base),
         supplements=tuple(line.get("supplements", ())),
     )
+    if "before" in line:
+        earlier = span._replace(valid_from=_SINCE, **line["before"])
+        assert earlier.valid_from < since
+        yield earlier
     yield span
     if "retires" in line:
         assert line["retires"] > since + timedelta(days=1)
-        yield span._replace(status="retired", valid_from=line["retires"])
+        yield span._replace(status="retired", valid_from=line["retires"], covered_to=None)

@@ -91,8 +91,7 @@ class Database:
             raise
         except TROUBLE as trouble:
             await self.drop()
-            words = str(trouble).partition("\n")[0]  # what follows is the detail, and may show a row
-            raise Retry(f"Postgres: {type(trouble).__name__}: {words}") from trouble
+            raise Retry(f"Postgres: {first_words(trouble)}") from trouble
         except asyncio.CancelledError:
             await self.drop()
             raise
@@ -108,6 +107,12 @@ class Database:
         if self._connection is not None and not self._connection.is_closed():
             await self._connection.close(timeout=5)
         self._connection = None
+
+
+def first_words(failure: BaseException) -> str:
+    """What a failure is and says on its first line: what Postgres adds below is the detail, which shows a row or a key."""
+    words, _, _ = str(failure).partition("\n")
+    return f"{type(failure).__name__}: {words}"
 
 
 @asynccontextmanager

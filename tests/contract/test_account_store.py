@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import asyncpg
@@ -167,10 +168,20 @@ async def test_the_tables_refuse_what_must_never_be(tables: asyncpg.Connection, 
         await tables.execute(statement)
 
 
-@pytest.mark.servers
-async def test_two_batches_that_open_the_same_accounts_wait_for_each_other(fresh_database: str) -> None:
+@pytest.fixture
+async def sessions(fresh_database: str) -> AsyncIterator[tuple[asyncpg.Connection, asyncpg.Connection]]:
     first, second = [await asyncpg.connect(fresh_database) for _ in range(2)]
     await first.execute(SQL)
+    yield first, second
+    await first.close()
+    await second.close()
+
+
+@pytest.mark.servers
+async def test_two_batches_that_open_the_same_accounts_wait_for_each_other(
+    fresh_database: str, sessions: tuple[asyncpg.Connection, asyncpg.Connection]
+) -> None:
+    first, second = sessions
     one, other = Books(PostgresStore(), tx=first), Books(PostgresStore(), tx=second, partition=1)
     await one.add(credit("K1", 10_000, member="F1"))
     held = first.transaction()
@@ -184,8 +195,25 @@ async def test_two_batches_that_open_the_same_accounts_wait_for_each_other(fresh
         [outcome] = await waiting
     assert outcome is not None
     assert (outcome.family_account, outcome.cash) == ("0.00", "50.00")
-    await first.close()
-    await second.close()
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("amount", [7_000, 7_001])
+async def test_a_credit_that_another_batch_is_booking_is_the_same_credit_or_is_refused(
+    fresh_database: str, sessions: tuple[asyncpg.Connection, asyncpg.Connection], amount: int
+) -> None:
+    first, second = sessions
+    one, other = Books(PostgresStore(), tx=first), Books(PostgresStore(), tx=second, partition=1)
+    held = first.transaction()
+    await held.start()
+    await one.add(credit("K1", 7_000))
+    async with second.transaction():
+        waiting = asyncio.create_task(other.add(credit("K1", amount)))
+        await until_sessions_wait(fresh_database)
+        await held.commit()
+        with nullcontext() if amount == 7_000 else pytest.raises(Unreadable, match="was used with other content"):
+            await waiting
+    assert await one.balance("M1") == 7_000
 
 
 @pytest.mark.servers

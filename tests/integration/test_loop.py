@@ -142,6 +142,8 @@ async def test_what_cannot_be_decided_is_set_aside_in_its_place_and_its_neighbou
     await world.applied(8)
     assert await world.noted() == ["C1", "C3", "C5", "C6", "C7"]
     assert {row["claim_key"]: row["reason"] for row in await world.quarantined()} == {"C2": "failed", "C4": "constraint"}
+    [why] = [row["detail"] for row in await world.quarantined() if row["reason"] == "constraint"]
+    assert why == 'CheckViolationError: new row for relation "entry" violates check constraint "entry_allowed"'  # and no row
     lease = (await world.leases())[0]
     assert (lease["decided"], lease["repeated"], lease["rejected"], lease["quarantined"]) == (4, 1, 1, 2)
     assert sorted(await world.announced()) == ["C1", "C3", "C5"]
