@@ -196,7 +196,8 @@ class Scale:
             return True
         for one, following in zip(history, [*history[1:], None], strict=True):
             in_force = one.valid_from <= self.month.last and (following is None or following.valid_from > self.month.first)
-            if in_force and one.paid_through is not None and one.paid_through >= self.month.text:
+            here = one.region == self.region  # what was paid to another city's funds credits nobody in this one
+            if here and in_force and one.paid_through is not None and one.paid_through >= self.month.text:
                 return True
         return False
 

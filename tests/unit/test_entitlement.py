@@ -5,7 +5,7 @@ from datetime import date, timedelta
 from itertools import product
 
 import pytest
-from adjudication_cases import BAZHONG, CANGZHOU, PACKS, POLICIES, SHIYAN
+from adjudication_cases import BAZHONG, CANGZHOU, PACKS, POLICIES, SHIYAN, ZHANJIANG
 
 from services.account.entitlement import Due, Month, Scale, Span
 from services.account.leaving import Gone, is_back
@@ -109,3 +109,11 @@ def test_a_month_with_a_covered_day_is_credited_once_and_one_without_never() -> 
         history = [line(old, "2020-01-01", end, states[0]), line(new, begin, until, states[1])]
         covering = next((span for day in days if (span := _covering(history, day)) is not None), None)
         assert set(came_to(history)) == (set() if covering is None else {covering.region}), history
+
+
+@pytest.mark.parametrize(("paid_here", "amount"), [(None, None), ("2023-04", None), ("2023-05", 2_000)])
+def test_a_month_paid_in_another_city_is_not_paid_in_this_one(paid_here: str | None, amount: int | None) -> None:
+    before = line(CANGZHOU, "2020-01-01")._replace(paid_through="2023-12")
+    now = line(ZHANJIANG, "2023-05-10")._replace(paid_through=paid_here)
+    due = Scale.of(POLICIES, ZHANJIANG, MAY).due([before._replace(covered_to=date(2023, 4, 30)), now])
+    assert (due.amount if isinstance(due, Due) else None) == amount
