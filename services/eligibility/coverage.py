@@ -89,14 +89,13 @@ class Judge:
         return Known(member, institution, version)
 
     def _verdict(self, case: Case) -> Verdict:
-        claim, register, version = case.claim, case.register, case.version
+        claim, version = case.claim, case.version
         items = _items(case)
         amounts, line_reasons = price(claim.lines, items.get) if claim.lines else (claim.amounts, ())
         closed = next((found for ground in GROUNDS if (found := ground(case)) is not None), None)
         account_reason = _account_closed(case)
         payer = claim.family_payer
-        rules = None if payer is None else self._family_rules(payer, case)
-        unrelated = None if payer is None or rules is None else _unrelated(register, payer, case, rules)
+        closed_family = None if payer is None else _family_closed(payer, case)
         return Verdict(
             region=version.region,
             care_region=case.institution.region,
@@ -105,8 +104,8 @@ class Judge:
             fund_closed=() if closed is None else (closed,),
             account_open=account_reason is None,
             account_reason=account_reason,
-            family_allowed=payer is not None and unrelated is None,
-            family_reason=unrelated,
+            family_allowed=payer is not None and closed_family is None,
+            family_reason=closed_family,
             line_reasons=line_reasons,
             items=tuple(items.values()),
             amounts=amounts,
@@ -116,14 +115,8 @@ class Judge:
             prescriber=case.prescriber,
             prescriber_host=case.prescriber_host,
             beyond=_beyond(case),
-            articles=(*(applied(case) if closed is None else ()), *(() if rules is None else (rules.family.article,))),
+            articles=(*(applied(case) if closed is None else ()), *(() if payer is None else (case.coverage.family.article,))),
         )
-
-    def _family_rules(self, payer: str, case: Case) -> Coverage:
-        """Those of the account holder's region; of the patient's, where the holder's is not known here."""
-        holder = case.register.member(payer, case.day)
-        version = None if holder is None else self._policies.on(holder.region, case.day)
-        return (version or case.version).coverage
 
 
 def _case(claim: Claim, known: Known, register: Register) -> Case:
@@ -203,11 +196,22 @@ def _undesignated(coverage: Coverage) -> Reason:
     return reason("account_use_not_allowed", article=article, field="institution_id", zh=zh, en=en)
 
 
-def _unrelated(register: Register, payer: str, case: Case, rules: Coverage) -> Reason | None:
-    """Why the payer's account stays closed to the patient; None if it is open."""
-    if _related(register, payer, case.claim.member_id, case.day, rules):
+def _family_closed(payer: str, case: Case) -> Reason | None:
+    """Why the payer's account stays closed to the patient; None if it is open.
+
+    Another city's account is not charged in a claim, of which one city owes all: it is by a purchase for the patient (Q34).
+    """
+    article, field = case.coverage.family.article, "family_payer"
+    holder = case.register.member(payer, case.day)
+    if holder is not None and holder.region != case.member.region:
+        zh, en = (
+            "持有人在另一统筹区参保，请另报账户支付",
+            "the holder is insured in another city: send an account_use for the patient",
+        )
+        return reason("account_use_not_allowed", article=article, field=field, zh=zh, en=en)
+    if _related(case.register, payer, case.claim.member_id, case.day, case.coverage):
         return None
-    return reason("family_link_missing", article=rules.family.article, field="family_payer")
+    return reason("family_link_missing", article=article, field=field)
 
 
 def _related(register: Register, holder: str, beneficiary: str, day: date, rules: Coverage) -> bool:

@@ -369,19 +369,20 @@ def test_the_family_is_what_the_city_calls_family(region: str, relation: str) ->
 
 
 @pytest.mark.parametrize(
-    ("holder_region", "patient_region", "allowed"),
+    ("holder_region", "why"),
     [
-        pytest.param(BAZHONG, CANGZHOU, True, id="the holder's city knows parents-in-law"),
-        pytest.param(CANGZHOU, BAZHONG, False, id="the holder's city does not"),
-        pytest.param(None, BAZHONG, True, id="the holder is unknown: the patient's city"),
-        pytest.param(UNSERVED, CANGZHOU, False, id="the holder's city is not served: the patient's city"),
+        pytest.param(BAZHONG, None, id="the same city"),
+        pytest.param(CANGZHOU, "account_use_not_allowed", id="another one"),
+        pytest.param(UNSERVED, "account_use_not_allowed", id="one that is not served"),
+        pytest.param(None, None, id="the holder is unknown: the link says enough"),
     ],
 )
-def test_the_holders_city_says_who_is_family(holder_region: str | None, patient_region: str, allowed: bool) -> None:
+def test_a_claim_is_not_paid_from_another_citys_account(holder_region: str | None, why: str | None) -> None:
+    """Who is of the family by Bazhong's rules alone, and by no other city's."""
     holder = () if holder_region is None else (member(holder_region, "P"),)
     link = FamilyLink("P", "M", "spouse_parent", date(2023, 1, 1))
-    verdict = judge(patient_region, link, member(patient_region), *holder, family_payer="P")
-    assert verdict.family_allowed == allowed
+    verdict = judge(BAZHONG, link, member(BAZHONG), *holder, family_payer="P")
+    assert (verdict.family_allowed, verdict.family_reason and verdict.family_reason.code) == (why is None, why)
 
 
 @pytest.mark.parametrize(

@@ -110,13 +110,15 @@ async def test_every_kind_of_row_reaches_the_verdict() -> None:
     store = await stocked(
         member(KASHGAR, qualifications=(grant("chronic:X"),)),
         member(KASHGAR, "S"),
-        member(BAZHONG, "P"),
+        member(KASHGAR, "P"),
+        member(BAZHONG, "O"),
         place(KASHGAR),
         place(far, "F"),
         pharmacy(KASHGAR, "R"),
         filing(far, "posted"),
         InpatientStay("S", "H", DAY),
-        FamilyLink("P", "M", "spouse_parent", DAY),  # family in the holder's city only
+        FamilyLink("P", "M", "spouse", DAY),
+        FamilyLink("O", "M", "child", DAY),  # whose own row says that he is insured elsewhere
         CatalogueItem(KASHGAR, "A", "a", "乙", 100_000, date(2020, 1, 1)),
     )
     bill = (Line(line_no="1", code="A", quantity="1", unit_price="1", amount=100),)
@@ -126,15 +128,20 @@ async def test_every_kind_of_row_reaches_the_verdict() -> None:
         claim(claim_no="prescribed", institution_id="R", prescribed_by="H"),
         claim(claim_no="chronic", benefit="chronic:X"),
         claim(claim_no="family", family_payer="P"),
+        claim(claim_no="elsewhere", family_payer="O"),
         claim(claim_no="lines", lines=bill, amounts=None, total=100),
     ]
     batch = [event(claim=one, claim_no=one.claim_no, member_id=one.member_id) for one in claims]
     verdicts = {received.claim_no: received.verdict for received in await run(store, batch)}
     found = {name: finding(verdict)[0] for name, verdict in verdicts.items() if verdict is not None}
-    assert found == dict.fromkeys(("filed", "prescribed", "chronic", "family", "lines"), "open") | {"stay": "inpatient_stay"}
-    family, lines = verdicts["family"], verdicts["lines"]
+    assert found == dict.fromkeys(("filed", "prescribed", "chronic", "family", "elsewhere", "lines"), "open") | {
+        "stay": "inpatient_stay"
+    }
+    family, elsewhere, lines = verdicts["family"], verdicts["elsewhere"], verdicts["lines"]
     assert family is not None
     assert family.family_allowed
+    assert elsewhere is not None
+    assert not elsewhere.family_allowed
     assert lines is not None
     assert lines.amounts is not None
     assert lines.amounts.pre_self_pay == 10
