@@ -12,6 +12,7 @@ from shared.runtime.lease import Lease
 from shared.runtime.step import Filed
 
 _SAMPLE = 200
+_PAGE = 1_000  # decisions: more than a batch adds under full load, so that catching up comes to an end
 
 
 class CounterProjection:
@@ -27,10 +28,15 @@ class CounterProjection:
         """The accumulators a batch changed, as it left them."""
         return [_hot(key, counter) for key, counter in counters_of(filed).items()]
 
-    async def reload(self, connection: asyncpg.Connection, lease: Lease) -> list[Hot]:
-        """The accumulators touched by decisions that Redis may not know, as Postgres has them now."""
-        changed = await self._store.changed_above(connection, lease.topic, lease.partition, lease.projected_seq)
-        return [_hot(key, counter) for key, counter in changed]
+    async def away(self) -> str:
+        """Why Redis does not answer; nothing when it does."""
+        return await self._cache.away()
+
+    async def reload(self, connection: asyncpg.Connection, lease: Lease) -> tuple[list[Hot], int]:
+        """The accumulators touched by the next decisions that Redis may not know, as Postgres has them now; how far these go."""
+        place = (lease.topic, lease.partition)
+        changed, last = await self._store.changed_above(connection, *place, lease.projected_seq, limit=_PAGE)
+        return [_hot(key, counter) for key, counter in changed], lease.out_seq if last is None else last
 
     async def write(self, rows: Sequence[Hot]) -> None:
         """Writes them, each only if it is newer. Raises one of TROUBLE."""

@@ -123,10 +123,16 @@ class PostgresStore:
             keys = _columns([key for key, _ in changed], 3)
             await tx.execute(_BOOK, *keys, *_columns([counter for _, counter in changed], 3))
 
-    async def changed_above(self, tx: Tx, topic: str, partition: int, seq: int) -> list[tuple[CounterKey, Counter]]:
-        """The accumulators, as they are now, that decisions above a sequence number touched (for the cache)."""
-        values = await tx.fetch(_ABOVE, topic, partition, seq)
-        return list((await self.read(tx, {key for row in values for key in touched(row[0])})).items())
+    async def changed_above(
+        self, tx: Tx, topic: str, partition: int, seq: int, *, limit: int
+    ) -> tuple[list[tuple[CounterKey, Counter]], int | None]:
+        """The accumulators, as they are now, that the next decisions above a sequence number touched (for the cache).
+
+        With them the number of the last of these decisions; None where no more are left.
+        """
+        page = await tx.fetch(_ABOVE, topic, partition, seq, limit)
+        changed = await self.read(tx, {key for row in page for key in touched(row[1])})
+        return list(changed.items()), page[-1][0] if len(page) == limit else None
 
     async def read(self, tx: Tx, keys: Iterable[CounterKey]) -> dict[CounterKey, Counter]:
         """The accumulators that are there, as they are now; nothing is locked."""
@@ -278,8 +284,9 @@ select member_id, p.region, period, institution_id, claim_no
  order by ordinal
 """
 _ABOVE = """
-select value from adjudication.decision
+select seq, value from adjudication.decision
  where source_topic = $1 and source_partition = $2 and seq > $3 and outcome <> 'rejected'
+ order by seq limit $4
 """
 _KEEP_PACK = """
 insert into adjudication.pack (hash, region, version, content) values ($1, $2, $3, $4) on conflict do nothing

@@ -154,9 +154,9 @@ class Telemetry:
         self._say(logging.WARNING, "trouble, trying again", why=str(why))
 
     def projection_failed(self, why: Exception) -> None:
-        """Redis did not take a batch; settlement goes on."""
+        """Redis did not take what it should show, or it could not be read; settlement goes on."""
         _REDIS.labels(*self._labels).inc()
-        self._say(logging.WARNING, "redis does not answer, settlement goes on", why=str(why))
+        self._say(logging.WARNING, "redis is not kept up, settlement goes on", why=str(why))
 
     def projection_swept(self, wrong: int) -> None:
         """A sample of Redis was compared with Postgres; so many members differed and were deleted."""

@@ -127,7 +127,12 @@ PATCHES: Final = (
         "the projected mark stays behind what Redis did not take", _HOLD,
         "                lease.projection_broken = True  # of every lease of the batch: nothing of it was written",
         "                lease.projected_seq = lease.out_seq",
-        f"{_T_HOLD}::test_what_a_batch_left_out_of_redis_is_remembered_for_each_of_its_leases",
+        f"{_T_HOLD}::test_what_a_batch_left_out_of_redis_is_remembered_for_its_lease_and_the_others_go_on",
+    ),
+    Patch(
+        "nothing is read for a Redis that is away, and no batch waits for it", "shared/runtime/catch_up.py",
+        "            if why := await self._projection.away():", "            if why := '':",
+        "tests/unit/test_catch_up.py::test_a_redis_that_is_away_costs_a_question_now_and_then_and_nothing_else",
     ),
     # -- poison
     Patch(
