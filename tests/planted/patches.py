@@ -134,6 +134,11 @@ PATCHES: Final = (
         "            if why := await self._projection.away():", "            if why := '':",
         "tests/unit/test_catch_up.py::test_a_redis_that_is_away_costs_a_question_now_and_then_and_nothing_else",
     ),
+    Patch(
+        "what Redis shows from before an old dump came back is brought up to date", "services/adjudication/projection.py",
+        "    return version < stored.version", "    return version is None",
+        "tests/integration/test_hot_counters.py::test_a_redis_that_fell_behind_is_brought_up_to_date",
+    ),
     # -- poison
     Patch(
         "the quarantine's order: a later record of a claim waits behind an earlier one", "shared/runtime/batch.py",
