@@ -43,8 +43,8 @@ PATCHES: Final = (
         f"{_T_LEASE}::test_leases_are_locked_in_the_order_of_their_partitions",
     ),
     Patch(
-        "what is announced again on taking a lease is marked at once", "shared/runtime/takeover.py",
-        "            if again:", "            if not lease:",
+        "what is announced again on taking a lease is marked at once", "shared/runtime/relay.py",
+        "        await leases.mark(connection, service, [lease])\n", "",
         "tests/contract/test_runtime_books.py::test_what_was_announced_again_is_marked_when_the_lease_is_taken",
     ),
     # -- on which log
