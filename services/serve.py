@@ -106,14 +106,16 @@ async def _keep_alive(name: str, over: asyncio.Event) -> None:
     while not over.is_set():
         started = time.monotonic()
         process = await asyncio.create_subprocess_exec(sys.executable, "-m", "services", "serve", name)
-        died = asyncio.create_task(process.wait())
-        ended = asyncio.create_task(over.wait())
-        await asyncio.wait({died, ended}, return_when=asyncio.FIRST_COMPLETED)
+        died, told = asyncio.create_task(process.wait()), asyncio.create_task(over.wait())
+        try:
+            await asyncio.wait({died, told}, return_when=asyncio.FIRST_COMPLETED)
+        finally:  # also where another service cannot be kept alive: none stays behind without anybody who restarts it
+            await ended(told)
+            if not died.done():
+                await _drain(process)
+            await died
         if over.is_set():
-            ended.cancel()
-            await _drain(process)
             return
-        ended.cancel()
         quick_deaths = quick_deaths + 1 if time.monotonic() - started < _QUICK_SECONDS else 0
         wait = _BACKOFF_SECONDS[min(quick_deaths, len(_BACKOFF_SECONDS) - 1)]
         typer.echo(f"gongji: {name} died ({process.returncode}); starting it again in {wait:g} s", err=True)

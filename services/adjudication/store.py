@@ -126,10 +126,16 @@ class PostgresStore:
             if done != f"UPDATE {len(changed)}":
                 raise Stop("an accumulator that moved was neither opened nor locked")
 
-    async def changed_above(self, tx: Tx, topic: str, partition: int, seq: int) -> list[tuple[CounterKey, Counter]]:
-        """The accumulators, as they are now, that decisions above a sequence number touched (for the cache)."""
-        values = await tx.fetch(_ABOVE, topic, partition, seq)
-        return list((await self.read(tx, {key for row in values for key in touched(row[0])})).items())
+    async def changed_above(
+        self, tx: Tx, topic: str, partition: int, seq: int, *, limit: int
+    ) -> tuple[list[tuple[CounterKey, Counter]], int | None]:
+        """The accumulators, as they are now, that the next decisions above a sequence number touched (for the cache).
+
+        With them the number of the last of these decisions; None where no more are left.
+        """
+        page = await tx.fetch(_ABOVE, topic, partition, seq, limit)
+        changed = await self.read(tx, {key for row in page for key in touched(row[1])})
+        return list(changed.items()), page[-1][0] if len(page) == limit else None
 
     async def read(self, tx: Tx, keys: Iterable[CounterKey]) -> dict[CounterKey, Counter]:
         """The accumulators that are there, as they are now; nothing is locked."""
@@ -281,8 +287,9 @@ select member_id, p.region, period, institution_id, claim_no
  order by ordinal
 """
 _ABOVE = """
-select value from adjudication.decision
+select seq, value from adjudication.decision
  where source_topic = $1 and source_partition = $2 and seq > $3 and outcome <> 'rejected'
+ order by seq limit $4
 """
 _KEEP_PACK = """
 insert into adjudication.pack (hash, region, version, content) values ($1, $2, $3, $4) on conflict do nothing

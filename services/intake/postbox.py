@@ -1,11 +1,14 @@
 """Many requests, one producer: what comes while a batch is under way goes with the next one."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 
-from shared.errors import Retry
+from shared.errors import Retry, named
 from shared.runtime.ending import ended
 from shared.runtime.relay import Outgoing, Sender
+
+log = logging.getLogger("gongji.intake.postbox")
 
 
 class Postbox:
@@ -52,8 +55,10 @@ class Postbox:
                 sent.set_exception(Retry("the process ends"))
                 sent.exception()
                 raise
-            except Retry as trouble:
-                sent.set_exception(trouble)
+            except Exception as failure:
+                if not isinstance(failure, Retry):  # ended by it, the postbox would take letters for ever and send none
+                    log.exception("the producer failed in a way it should not; the postbox goes on")
+                sent.set_exception(failure if isinstance(failure, Retry) else Retry(named(failure)))
                 sent.exception()  # a client may have gone away meanwhile: then nobody is there to take it
             else:
                 sent.set_result(None)

@@ -25,9 +25,11 @@ _LEASES = """
     from runtime.lease order by service, topic, partition
 """
 # The epoch goes up, so that whoever still works on the old cluster is fenced; numbers go on, so that none is given twice.
+# What Redis was shown it was shown of these books, whichever log they came from: a whole history need not go there again. If
+# Redis was lost or is older than its mark, a miss is read from Postgres, and the services' sweep writes anew what is behind.
 _TAKE_UP = """
     update runtime.lease set cluster_id = $1, epoch = epoch + 1, owner = '', backend_pid = null, next_offset = 0,
-        last_digest = null, relayed_seq = 0, projected_seq = 0, updated_at = now()
+        last_digest = null, relayed_seq = 0, updated_at = now()
 """
 # A place in the old log is no place in the new one: below zero they stay apart, one log from the other.
 _SET_ASIDE = """

@@ -12,6 +12,7 @@ from typing import Any
 from shared.errors import Retry, Stop
 from shared.runtime import lease as leases
 from shared.runtime.cache import Projection
+from shared.runtime.catch_up import CatchUp
 from shared.runtime.lease import Lease, Place
 from shared.runtime.step import Filed, Record
 from shared.runtime.takeover import Bounds, Log, Taker, fits, proves
@@ -19,8 +20,6 @@ from shared.runtime.takeover import Bounds, Log, Taker, fits, proves
 _FENCED_SECONDS = 2.0  # time for the broker to tell a worker that woke up that its partitions moved
 _BACKOFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 _BOUNDS_SECONDS = 5.0
-_PROJECTION_SWEEP_SECONDS = 10.0
-_PROJECTION_AGAIN_SECONDS = 4.0  # a frozen Redis takes a second to be given up, and batches wait for it
 
 
 class Holdings:
@@ -43,10 +42,9 @@ class Holdings:
         self._first_seen: dict[Place, int] = {}
         self._troubles = 0
         self._bounds_checked = 0.0
-        self._projection_swept = self._clock()
-        self._projection_not_before = 0.0
         self._marked: dict[Place, tuple[int, int]] = {}
         self._swept: dict[Place, tuple[int, int]] = {}
+        self._catch_up = CatchUp(projection, taker, self._held, self.busy, clock) if projection is not None else None
 
     # -- what the loop asks ------------------------------------------------------------------------------------
 
@@ -83,18 +81,16 @@ class Holdings:
         """Writes what changed to Redis. Redis down never stops settlement: the mark lags and the sweep catches up."""
         if self._projection is None:
             return
-        whole = not any(lease.projection_broken for lease in held)
-        if whole:
-            try:
-                await self._projection.write(self._projection.changed(filed))
-            except self._projection.TROUBLE as trouble:
-                self._telemetry.projection_failed(trouble)
-                whole = False
-        for lease in held:
-            if whole:
-                lease.projected_seq = lease.out_seq
-            else:
+        whole = {lease.place: lease for lease in held if not lease.projection_broken}
+        try:  # what lies behind a gap is left to the way over the gap, or the mark would jump it; the others need not wait
+            await self._projection.write(self._projection.changed([one for one in filed if (one.topic, one.partition) in whole]))
+        except self._projection.TROUBLE as trouble:
+            self._telemetry.projection_failed(trouble)
+            for lease in whole.values():
                 lease.projection_broken = True  # of every lease of the batch: nothing of it was written
+        else:
+            for lease in whole.values():
+                lease.projected_seq = lease.out_seq
 
     # -- assignment --------------------------------------------------------------------------------------------
 
@@ -159,17 +155,18 @@ class Holdings:
     # -- the sweep ---------------------------------------------------------------------------------------------
 
     async def sweep(self) -> None:
-        """Several times a second: takes what is missing, stores marks, catches up with Redis, looks at the log."""
+        """Several times a second: takes what is missing, stores marks, looks at the log, brings Redis up to the books."""
         try:
             ends = await self._ends_of_the_log()
             async with self.busy:
                 await self._take_what_is_assigned()
-                await self._catch_up_projection()
                 await self._store_marks(idle_only=True)
                 await self._look_at_the_log(ends)
         except Retry as trouble:
             async with self.busy:
                 await self.trouble(trouble, list(self._held))
+        if self._catch_up is not None:
+            await self._catch_up.go_on()
         self._telemetry.swept(self._held.values(), len(self._stopped), self.missing())
 
     async def advise(self) -> None:
@@ -246,30 +243,6 @@ class Holdings:
             await leases.mark(tx, self._service, unmarked)
         for lease in unmarked:
             self._marked[lease.place] = now[lease.place]
-
-    async def _catch_up_projection(self) -> None:
-        if self._projection is None or self._clock() < self._projection_not_before:
-            return
-        for lease in self._held.values():
-            if not lease.projection_broken:
-                continue
-            connection = await self._database.connection()
-            rows = await self._projection.reload(connection, lease)
-            try:
-                await self._projection.write(rows)
-            except self._projection.TROUBLE as trouble:
-                self._telemetry.projection_failed(trouble)
-                self._projection_not_before = self._clock() + _PROJECTION_AGAIN_SECONDS
-                return
-            lease.projected_seq = lease.out_seq
-            lease.projection_broken = False
-        if self._clock() - self._projection_swept > _PROJECTION_SWEEP_SECONDS:
-            self._projection_swept = self._clock()
-            connection = await self._database.connection()
-            try:
-                self._telemetry.projection_swept(await self._projection.sweep(connection))
-            except self._projection.TROUBLE as trouble:
-                self._telemetry.projection_failed(trouble)
 
     async def _ends_of_the_log(self) -> dict[Place, tuple[Lease, int, tuple[int, int]]]:
         """Once in a while, of each partition held: its lease, where that was to go on, and what Kafka then had. Raises Retry.

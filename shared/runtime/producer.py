@@ -11,6 +11,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from shared.errors import Retry
 from shared.identity import partition_of
 from shared.runtime import access
+from shared.runtime.ending import ended
 from shared.runtime.lease import Place
 from shared.runtime.relay import Outgoing
 
@@ -101,7 +102,9 @@ def _append(builder: BatchBuilder, one: Outgoing) -> bool:
 
 
 async def _abandon(client: AIOKafkaProducer) -> None:
-    try:
-        await asyncio.wait_for(client.stop(), 0.5)
-    except (KafkaError, OSError, TimeoutError, asyncio.CancelledError):
-        await client.client.close()
+    """Without its ``stop``: that waits for what is not acknowledged, and, given up, leaves its tasks at it for ever."""
+    client._closed = True  # noqa: SLF001 - or it complains of not having been stopped
+    await client.client.close()
+    sender = client._sender  # noqa: SLF001 - what it has on its way fails by now, so that it can end
+    if sender is not None and sender.sender_task is not None:
+        await ended(sender.sender_task)

@@ -3,17 +3,19 @@
 Inline after the commit in the ordinary case; from the tables after a take-over. Consumers drop what they have.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import asyncpg
 
 from shared.events import DEAD
+from shared.runtime import lease as leases
 from shared.runtime.lease import Lease
 from shared.runtime.quarantine import Poison
 from shared.runtime.step import Message
 
 PAGE = 1000
+PAGE_BYTES = 8 * 1024 * 1024  # and one message more: dead letters may be as large as that, each
 _REASON_MAX = 2_000  # characters of a dead letter's reason: the whole must fit where the record did, and little more
 
 
@@ -60,15 +62,37 @@ where source_topic = $2 and source_partition = $3 and seq > $4
 """
 
 
+# Each table gives its next rows in the order of its index: sorted together, all that is left would be read for every page. How
+# much is before a row is known without reading what is before it: a value's length stands where the value does not.
+_PAGE = """
+select * from (
+    select *, coalesce(sum(octet_length(value)) over (order by seq rows between unbounded preceding and 1 preceding), 0) as before
+    from (select * from ({tables}) as both_tables order by seq limit {rows}) as rows_of_a_page
+) as measured
+where before < {size} order by seq
+"""
+
+
 def _unannounced(outbox: str | None) -> str:
-    both = f"{_POISON} union all {_DECIDED.format(outbox=outbox)}" if outbox else _POISON
-    return f"select * from ({both}) as both_tables order by seq limit {PAGE}"  # noqa: S608 - a table's name from our own code
+    tables = [_POISON, _DECIDED.format(outbox=outbox)] if outbox else [_POISON]
+    pages = " union all ".join(f"({table} order by seq limit {PAGE})" for table in tables)
+    return _PAGE.format(tables=pages, rows=PAGE, size=PAGE_BYTES)
 
 
-async def announce_again(connection: asyncpg.Connection, sender: Sender, service: str, outbox: str | None, lease: Lease) -> int:
+async def announce_again(
+    connection: asyncpg.Connection,
+    sender: Sender,
+    service: str,
+    outbox: str | None,
+    lease: Lease,
+    *,
+    told: Callable[[int], None],
+) -> int:
     """Announces everything above ``relayed_seq``, after a take-over. Returns how many. Raises Retry.
 
-    ``lease.relayed_seq`` follows what was acknowledged, page by page.
+    ``lease.relayed_seq`` follows what was acknowledged, page by page, and is marked at once: whoever takes the lease next goes
+    on from there, and a batch that waits for the mark gives its leases up before a sweep could store it. ``told`` is called
+    with each page's number of messages.
     """
     query = _unannounced(outbox)
     announced = 0
@@ -78,7 +102,9 @@ async def announce_again(connection: asyncpg.Connection, sender: Sender, service
             break
         await sender.send([_outgoing(row) for row in rows])
         lease.relayed_seq = rows[-1]["seq"]
+        await leases.mark(connection, service, [lease])
         announced += len(rows)
+        told(len(rows))
     return announced
 
 

@@ -43,7 +43,7 @@ log = logging.getLogger("gongji.service")
 _SWEEP_SECONDS = 0.2
 _ADVISE_SECONDS = 1.0
 _DRAIN_SECONDS = 20.0
-_STALE_SECONDS = 60.0  # without a sweep for so long the process is not alive, whatever the kernel says
+_STALE_SECONDS = 60.0  # without a sweep, or a page announced again, for so long it is not alive, whatever the kernel says
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ class Service:
     def _live(self) -> ASGIApp:
         @get
         async def live(_: Scope) -> AsgiResponse:
-            stale = max(time.monotonic() - running.telemetry.last_sweep for running in self._running)
+            stale = max(time.monotonic() - running.telemetry.last_progress for running in self._running)
             return AsgiResponse(b"alive" if stale < _STALE_SECONDS else b"stale", 200 if stale < _STALE_SECONDS else 503)
 
         return live

@@ -116,7 +116,7 @@ class Tail:
     async def _close(self) -> None:
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            with suppress(KafkaError, OSError, TimeoutError):
+            with suppress(Exception):  # it is thrown away, whatever it says to that
                 await asyncio.wait_for(consumer.stop(), 5)
 
     async def _follow(self) -> None:
@@ -132,6 +132,10 @@ class Tail:
                 log.warning("the tail starts again: %s: %s", type(trouble).__name__, trouble)
                 await self._close()
                 await asyncio.sleep(_AGAIN_SECONDS)
+            except Exception:  # ended by it, nobody would ever hear anything again, nor be told that he does not
+                log.exception("the tail failed in a way it should not; it starts again")
+                await self._close()
+                await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _fetch(self) -> None:
         assert self._consumer is not None
@@ -139,5 +143,5 @@ class Tail:
             async with asyncio.timeout(_UNWANTED_SECONDS):
                 await self._wanted.wait()
         for place, records in (await self._consumer.getmany(timeout_ms=_POLL_MS, max_records=_AT_ONCE)).items():
+            self._next[place] = records[-1].offset + 1  # first: what cannot be heard must not come again for ever
             self._hear([record.value or b"" for record in records])
-            self._next[place] = records[-1].offset + 1

@@ -63,9 +63,9 @@ class Taker:
         fits(lease, bounds)
         try:
             connection = await self.database.connection()
-            again = await announce_again(connection, self.sender, self.step.service, self.step.outbox, lease)
-            if again:  # at once: a batch that waits for this mark gives its leases up before a sweep could store it
-                await leases.mark(connection, self.step.service, [lease])
+            again = await announce_again(
+                connection, self.sender, self.step.service, self.step.outbox, lease, told=self.telemetry.announced_again
+            )
         except TROUBLE as trouble:
             await self.database.drop()
             raise Retry(f"Postgres: {trouble}") from trouble

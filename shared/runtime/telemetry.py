@@ -111,7 +111,7 @@ class Telemetry:
     def __init__(self, service: str, step: str) -> None:
         self._labels = (service, step)
         self._log = logging.getLogger(f"gongji.{service}.{step}")
-        self.last_sweep = time.monotonic()
+        self.last_progress = time.monotonic()
         self.ready = False
         self.stops: dict[Place, str] = {}
 
@@ -135,8 +135,12 @@ class Telemetry:
         """A lease was taken, and so many messages announced again."""
         self.stops.pop(place, None)
         _TAKEN.labels(*self._labels).inc()
-        _AGAIN.labels(*self._labels).inc(again)
         self._say(logging.INFO, "lease taken", topic=place[0], partition=place[1], epoch=epoch, announced_again=again)
+
+    def announced_again(self, messages: int) -> None:
+        """So many were acknowledged on the way to a lease: a long way, during which no sweep comes to its end."""
+        _AGAIN.labels(*self._labels).inc(messages)
+        self.last_progress = time.monotonic()
 
     def fenced(self, lost: Sequence[Place]) -> None:
         """Leases turned out to be in other hands."""
@@ -154,9 +158,9 @@ class Telemetry:
         self._say(logging.WARNING, "trouble, trying again", why=str(why))
 
     def projection_failed(self, why: Exception) -> None:
-        """Redis did not take a batch; settlement goes on."""
+        """Redis did not take what it should show, or it could not be read; settlement goes on."""
         _REDIS.labels(*self._labels).inc()
-        self._say(logging.WARNING, "redis does not answer, settlement goes on", why=str(why))
+        self._say(logging.WARNING, "redis is not kept up, settlement goes on", why=str(why))
 
     def projection_swept(self, wrong: int) -> None:
         """A sample of Redis was compared with Postgres; so many members differed and were deleted."""
@@ -176,7 +180,7 @@ class Telemetry:
     def swept(self, held: Iterable[Lease], stopped: int, missing: int) -> None:
         """The state of things, once a second."""
         leases = list(held)
-        self.last_sweep = time.monotonic()
+        self.last_progress = time.monotonic()
         self.ready = not missing
         _HELD.labels(*self._labels).set(len(leases))
         _STOPPED.labels(*self._labels).set(stopped)

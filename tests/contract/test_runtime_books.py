@@ -12,9 +12,9 @@ from simulation import still
 from waiting import until_sessions_wait
 
 from deploy import migrations
-from shared.errors import Fenced, Stop
+from shared.errors import Fenced, Retry, Stop
 from shared.runtime import lease as leases
-from shared.runtime import quarantine
+from shared.runtime import quarantine, relay
 from shared.runtime.database import TROUBLE, Database
 from shared.runtime.lease import Advance, Lease
 from shared.runtime.quarantine import Poison
@@ -77,8 +77,8 @@ async def bench(place: str) -> AsyncIterator[Bench]:
         await session.close()
 
 
-def poison(offset: int, claim: str | None = "C1", headers: tuple[tuple[str, bytes], ...] = ()) -> Poison:
-    return Poison(Record(TOPIC, 0, offset, 0, b"k", b"v%d" % offset, headers), "failed", "why", claim, 5)
+def poison(offset: int, claim: str | None = "C1", headers: tuple[tuple[str, bytes], ...] = (), size: int = 0) -> Poison:
+    return Poison(Record(TOPIC, 0, offset, 0, b"k", b"v%d" % offset + bytes(size), headers), "failed", "why", claim, 5)
 
 
 async def aside(tx: Any, *rows: tuple[Poison, int], redriven: tuple[int, ...] = ()) -> None:
@@ -241,7 +241,9 @@ async def test_what_was_not_relayed_is_announced_again_in_its_order(bench: Bench
         async def send(self, outgoing: Any) -> None:
             sent.extend(outgoing)
 
-    assert await announce_again(tx, cast("Any", Sender()), SERVICE, "intake.outgoing", lease) == 2
+    told: list[int] = []
+    assert await announce_again(tx, cast("Any", Sender()), SERVICE, "intake.outgoing", lease, told=told.append) == 2
+    assert told == [2]
     assert [one.message.value for one in sent] == [b"v1", b"v2"]
     assert dict(sent[0].headers)["offset"] == b"1"
     assert lease.relayed_seq == 3
@@ -263,6 +265,35 @@ async def test_what_was_announced_again_is_marked_when_the_lease_is_taken(bench:
     await taker.take((TOPIC, 0), (0, 1), cast("Any", None))
     again = await bench.take(tx)
     assert (again.out_seq, again.relayed_seq) == (1, 1)
+
+
+async def test_a_long_way_to_a_lease_is_gone_in_pages_and_what_was_acknowledged_stays_so(bench: Bench) -> None:
+    """Large messages make small pages; trouble loses the page it comes in; each page shows that the process is alive."""
+    tx = await bench.session()
+    await bench.move(tx, await bench.take(tx), 4, decided=4)
+    await aside(tx, *((poison(number, size=relay.PAGE_BYTES * 3 // 5), number + 1) for number in range(4)))
+    database = Database("", role="", name="")
+    database._connection = tx
+    pages: list[int] = []
+    telemetry = Telemetry("test", "books")
+
+    class Sender:
+        async def send(self, outgoing: Any) -> None:
+            if pages == [2]:
+                pages.append(0)
+                raise Retry("no answer")
+            pages.append(len(outgoing))
+
+    step = cast("Any", SimpleNamespace(service=SERVICE, outbox=None))
+    taker = Taker(step, database, cast("Any", Sender()), telemetry, "k", "next")
+    telemetry.last_progress = 0.0
+    with pytest.raises(Retry, match="no answer"):
+        await taker.take((TOPIC, 0), (0, 1), cast("Any", None))
+    assert telemetry.last_progress > 0
+    assert (await bench.take(tx)).relayed_seq == 2
+    await taker.take((TOPIC, 0), (0, 1), cast("Any", None))
+    assert pages == [2, 0, 2]
+    assert (await bench.take(tx)).relayed_seq == 4
 
 
 async def test_bounds_older_than_the_lease_are_asked_for_again(bench: Bench) -> None:

@@ -43,8 +43,8 @@ PATCHES: Final = (
         f"{_T_LEASE}::test_leases_are_locked_in_the_order_of_their_partitions",
     ),
     Patch(
-        "what is announced again on taking a lease is marked at once", "shared/runtime/takeover.py",
-        "            if again:", "            if not lease:",
+        "what is announced again on taking a lease is marked at once", "shared/runtime/relay.py",
+        "        await leases.mark(connection, service, [lease])\n", "",
         "tests/contract/test_runtime_books.py::test_what_was_announced_again_is_marked_when_the_lease_is_taken",
     ),
     # -- on which log
@@ -127,7 +127,17 @@ PATCHES: Final = (
         "the projected mark stays behind what Redis did not take", _HOLD,
         "                lease.projection_broken = True  # of every lease of the batch: nothing of it was written",
         "                lease.projected_seq = lease.out_seq",
-        f"{_T_HOLD}::test_what_a_batch_left_out_of_redis_is_remembered_for_each_of_its_leases",
+        f"{_T_HOLD}::test_what_a_batch_left_out_of_redis_is_remembered_for_its_lease_and_the_others_go_on",
+    ),
+    Patch(
+        "nothing is read for a Redis that is away, and no batch waits for it", "shared/runtime/catch_up.py",
+        "            if why := await self._projection.away():", "            if why := '':",
+        "tests/unit/test_catch_up.py::test_a_redis_that_is_away_costs_a_question_now_and_then_and_nothing_else",
+    ),
+    Patch(
+        "what Redis shows from before an old dump came back is brought up to date", "services/adjudication/projection.py",
+        "    return version < stored.version", "    return version is None",
+        "tests/integration/test_hot_counters.py::test_a_redis_that_fell_behind_is_brought_up_to_date",
     ),
     # -- poison
     Patch(

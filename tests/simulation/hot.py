@@ -72,6 +72,13 @@ class HotCounters:
         await self._reach()
         return list(self._shelf.members)[:count]
 
+    async def away(self) -> str:
+        try:
+            await self._reach()
+        except Away as away:
+            return str(away)
+        return ""
+
     async def forget(self, member_id: str) -> None:
         await self._reach()
         self._shelf.forgotten.add(member_id)

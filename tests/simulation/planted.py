@@ -61,7 +61,7 @@ def _watermark(patch: Patch) -> None:
 def _relay(patch: Patch) -> None:
     """Who takes a lease announces nothing again."""
 
-    async def announce_again(*arguments: Any) -> int:
+    async def announce_again(*arguments: Any, **_: Any) -> int:
         arguments[-1].relayed_seq = arguments[-1].out_seq
         return 0
 

@@ -5,6 +5,7 @@ runs the modules over this and over Postgres.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import accumulate
 from typing import Any
 
 from services.adjudication import projection
@@ -162,7 +163,9 @@ def _unannounced(outbox: str | None) -> Callable[..., Awaitable[list[Any]]]:
             if (source, number) == (topic, partition) and seq > above:
                 target, part, key, value = message
                 rows.append(nothing | {"seq": seq, "target": target, "part": part, "key": key, "value": value})
-        return sorted(rows, key=lambda row: row["seq"])[: relay.PAGE]
+        page = sorted(rows, key=lambda row: row["seq"])[: relay.PAGE]
+        before = accumulate((len(row["value"]) for row in page), initial=0)
+        return [row for row, size in zip(page, before, strict=False) if size < relay.PAGE_BYTES]
 
     return find
 

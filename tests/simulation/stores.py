@@ -173,14 +173,17 @@ class AdjudicationStore:
             await tx.lock(COUNTER, key)
             tx.put(COUNTER, key, counter)
 
-    async def changed_above(self, tx: Connection, topic: str, partition: int, seq: int) -> list[tuple[CounterKey, Counter]]:
+    async def changed_above(
+        self, tx: Connection, topic: str, partition: int, seq: int, *, limit: int
+    ) -> tuple[list[tuple[CounterKey, Counter]], int | None]:
         await tx.statement("adjudication: changed above")
-        values = [
-            message.value
+        page = sorted(
+            (at, message.value)
             for (source, number, at), message in tx.all(f"{DECISION} by seq")
             if (source, number) == (topic, partition) and at > seq and _stands(message.value)
-        ]
-        return list((await self.read(tx, {key for value in values for key in touched(value)})).items())
+        )[:limit]
+        changed = await self.read(tx, {key for _, value in page for key in touched(value)})
+        return list(changed.items()), page[-1][0] if len(page) == limit else None
 
     async def read(self, tx: Connection, keys: Iterable[CounterKey]) -> dict[CounterKey, Counter]:
         await tx.statement("adjudication: read counters")

@@ -72,17 +72,20 @@ class Redis:
     """A projection that may be away."""
 
     TROUBLE: ClassVar[tuple[type[Exception], ...]] = (OSError,)
-    away: bool = False
+    gone: bool = False
     written: list[int] = field(default_factory=list)
 
     def changed(self, filed: Sequence[Filed[Any]]) -> Sequence[Hot]:
         return [Hot("M", "2025", "used", one.decision, 1) for one in filed]
 
-    async def reload(self, connection: Any, lease: Lease) -> Sequence[Hot]:  # noqa: ARG002 - the protocol names them
-        return []
+    async def away(self) -> str:
+        return "away" if self.gone else ""
+
+    async def reload(self, connection: Any, lease: Lease) -> tuple[Sequence[Hot], int]:  # noqa: ARG002 - the protocol names them
+        return [], lease.out_seq
 
     async def write(self, rows: Sequence[Hot]) -> None:
-        if self.away:
+        if self.gone:
             raise OSError("away")
         self.written += [row.used for row in rows]
 
@@ -220,20 +223,21 @@ async def test_a_stop_of_one_partition_at_taking_hinders_no_other() -> None:
     assert holdings.lease((TOPIC, 1)).next_offset == 20
 
 
-async def test_what_a_batch_left_out_of_redis_is_remembered_for_each_of_its_leases() -> None:
+async def test_what_a_batch_left_out_of_redis_is_remembered_for_its_lease_and_the_others_go_on() -> None:
     one, other = lease(10), lease(20, partition=1)
     redis = Redis()
     holdings, _ = await holding(one, other, projection=redis)
-    redis.away = True
+    redis.gone = True
     one.out_seq = 1
     await holdings.project([Filed(1, TOPIC, 0, 0, 1, None)], [one])
-    redis.away = False
+    redis.gone = False
     one.out_seq, other.out_seq = 2, 1
     await holdings.project([Filed(2, TOPIC, 0, 1, 2, None), Filed(3, TOPIC, 1, 0, 1, None)], [one, other])
     other.out_seq = 2
     await holdings.project([Filed(4, TOPIC, 1, 1, 2, None)], [other])
-    assert redis.written == []
-    assert (one.projected_seq, other.projected_seq) == (0, 0)  # both are written again from the table, from the beginning
+    assert (one.projection_broken, one.projected_seq) == (True, 0)  # it is written again from the table, from the beginning
+    assert (other.projection_broken, other.projected_seq) == (False, 2)  # or under load none would ever be whole again
+    assert redis.written == [3, 4]
 
 
 async def test_what_is_no_longer_assigned_is_no_longer_held() -> None:
@@ -243,28 +247,3 @@ async def test_what_is_no_longer_assigned_is_no_longer_held() -> None:
     with pytest.raises(Retry):
         holdings.lease((TOPIC, 1))
     assert holdings.missing() == 0
-
-
-async def test_a_redis_that_is_away_is_not_asked_at_every_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A frozen one takes a second to be given up, and batches would wait for it."""
-    now, asked = 1_000.0, 0
-
-    async def connection() -> None: ...
-
-    async def away(_: Sequence[Hot]) -> None:
-        nonlocal asked
-        asked += 1
-        raise OSError("away")
-
-    one = lease(10)
-    one.out_seq = 1
-    redis = Redis()
-    taking = Taking({PLACE: one}, database=cast("Database", type("D", (), {"connection": staticmethod(connection)})))
-    holdings = Holdings(cast("Taker", taking), redis, clock=lambda: now)
-    holdings.log = Log()
-    await holdings.assigned([PLACE])
-    monkeypatch.setattr(redis, "write", away)
-    for _ in range(40):  # eight seconds of sweeps
-        now += 0.2
-        await holdings._catch_up_projection()
-    assert asked == 2
