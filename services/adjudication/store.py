@@ -278,8 +278,8 @@ update adjudication.counter c
  where (c.member_id, c.period, c.name) = (q.member_id, q.period, q.name)
 """
 _STANDING = """
-select member_id, p.region, period, institution_id, claim_no
-  from adjudication.decision d join adjudication.pack p on p.hash = d.pack_hash
+select member_id, (select region from adjudication.pack where hash = d.pack_hash), period, institution_id, claim_no
+  from adjudication.decision d
  where latest_first and member_id = any($1::text[])
    and not exists (select from adjudication.decision r
                     where (r.institution_id, r.claim_no, r.kind, r.outcome)
