@@ -92,9 +92,9 @@ def release(
     results, everybody = _results(result)
     asked = (region, year, _why(reason, dry_run=dry_run))
     settings, policies = _loaded()
-    if not policies.serves(region):
-        raise Stop(f"there is no policy pack for region {region}; there are {', '.join(policies.regions)}")
-    made: list[Released] = _commanded(settings, lambda tx: payment_run.release(tx, asked, results, everybody), dry_run=dry_run)
+    made: list[Released] = _commanded(
+        settings, lambda tx: payment_run.release(tx, policies, asked, results, everybody), dry_run=dry_run
+    )
     if as_json:
         for one in made:
             amounts = {name: yuan(getattr(one, name)) for name in ("retained", "released", "forfeited")}

@@ -47,6 +47,10 @@ class Figured(NamedTuple):
         )
 
 
+def _months(year: int) -> list[str]:
+    return [f"{year}-{number:02d}" for number in range(1, MONTHS + 1)]
+
+
 def last_day(month: str) -> date:
     """The last day of a month like 2023-05."""
     year, number = int(month[:4]), number_of(month)
@@ -65,12 +69,16 @@ def in_force(policies: Policies, region: str, *months: str) -> tuple[Version, Pa
     """
     if not policies.serves(region):
         raise Stop(f"there is no policy pack for region {region}; there are {', '.join(policies.regions)}")
-    days = (day for month in reversed(months) for day in (last_day(month), date.fromisoformat(f"{month}-01")))
-    version = next((found for day in days if (found := policies.on(region, day)) is not None), None)
-    version = version or _ended(policies, region, last_day(months[-1]))
+    version = _version(policies, region, *months)
     if version is None or version.payment is None:
         raise Stop(f"no policy of region {region} says how institutions are paid in {months[-1]}")
     return version, version.payment
+
+
+def _version(policies: Policies, region: str, *months: str) -> Version | None:
+    days = (day for month in reversed(months) for day in (last_day(month), date.fromisoformat(f"{month}-01")))
+    version = next((found for day in days if (found := policies.on(region, day)) is not None), None)
+    return version or _ended(policies, region, last_day(months[-1]))
 
 
 def _ended(policies: Policies, region: str, day: date) -> Version | None:
@@ -147,9 +155,12 @@ def _same_figures(before: Mapping[str, Any], figured: Figured | None, month: str
         raise Stop(f"{month} was paid by other figures, and what was paid stands ({'; '.join(other)})")
 
 
-async def release(tx: Tx, asked: tuple[str, int, str], results: dict[str, Decimal], everybody: Decimal | None) -> list[Released]:
+async def release(
+    tx: Tx, policies: Policies, asked: tuple[str, int, str], results: dict[str, Decimal], everybody: Decimal | None
+) -> list[Released]:
     """Releases what was kept of a year by the assessment's results (percent); what was released is said again. Raises Stop."""
     region, year, why = asked
+    _, rule = in_force(policies, region, *_months(year))
     await payment_store.alone(tx, region)
     today = await payment_store.today(tx)
     if today[:4] <= str(year):
@@ -170,6 +181,10 @@ async def release(tx: Tx, asked: tuple[str, int, str], results: dict[str, Decima
         raise Stop(f"the assessment's result is missing for {', '.join(missing)}")
     if not kept:
         raise Stop(f"nothing is kept of {year} in {region}")
+    # What a month before the first policy cost can never be paid: it must not hold up the year.
+    unpaid = [month for month in await payment_store.unpaid(tx, _rule(region, rule), year) if _version(policies, region, month)]
+    if unpaid:
+        raise Stop(f"cost of {', '.join(unpaid)} is not paid: pay these first, which cannot be once {year} is released")
     try:
         made = payment.release(kept, {name: everybody or Decimal(0) for name, _ in kept} | results)
     except ValueError as error:
@@ -204,11 +219,11 @@ class Status(NamedTuple):
 
 async def status(tx: Tx, policies: Policies, region: str, year: int) -> Status:
     """The burn-down of a year's budget by month, and its forecast. Raises Stop."""
-    names = [f"{year}-{number:02d}" for number in range(1, MONTHS + 1)]
+    names = _months(year)
     version, rule = in_force(policies, region, *names)
     with_budget = [name for name in names if has_budget(version, rule, name)]
     figured = await _figured(tx, version, rule, with_budget[-1]) if with_budget else None
-    costs = await payment_store.costs(tx, _rule(region, rule), year)
+    costs = await payment_store.unpaid(tx, _rule(region, rule), year)
     paid = await payment_store.months(tx, region, year)
     today = await payment_store.today(tx)
     left = figured.budget.allocatable if figured else None

@@ -184,11 +184,12 @@ async def book_release(tx: Tx, region: str, year: int, made: Sequence[Released],
     await tx.copy_records_to_table("retention_release", schema_name="account", columns=columns, records=rows)
 
 
-async def costs(tx: Tx, rule: Rule, year: int) -> dict[str, int]:
-    """What the region's funds incurred at its institutions, by month of the year, paid or not."""
+async def unpaid(tx: Tx, rule: Rule, year: int) -> dict[str, int]:
+    """The months of a year that institutions are owed for and were not paid for, and what the region's funds owe of it."""
     rows = await tx.fetch(
-        f"select month, sum(fund)::bigint from ({_COST}) as cost where insured_region = $1 and region = $1 and payee = ''"  # noqa: S608
-        " and ($2::text[] is null or designated) and left(month, 4) = $3 group by month",
+        f"select o.month, coalesce(sum(o.amount) filter (where o.share = 'fund'), 0)::bigint from ({_OPEN}) as o"  # noqa: S608
+        " where left(o.month, 4) = $3 and not exists (select from account.payment_run r"
+        " where r.region = $1 and r.month = o.month) group by o.month order by o.month",
         rule.region,
         rule.benefits,
         str(year),

@@ -203,44 +203,6 @@ async def test_what_makes_no_sense_is_refused_and_nothing_is_booked(
     assert await rows(connection) == before
 
 
-async def test_the_years_retention_is_released_once_by_its_result(payers: Payers, connection: asyncpg.Connection) -> None:
-    await payers.settle(Case("C1", "H1", 6_000), Case("C2", "H2", 4_000), Case("C3", "H1", 2_000, date(2023, 6, 1)))
-    await pay()
-    await pay("2023-06")
-    asked = (
-        "fund",
-        "release",
-        "--region",
-        ZHANJIANG,
-        "--year",
-        "2023",
-        "--reason",
-        "考核",
-        "--result",
-        "100",
-        "--result",
-        "H2=50",
-    )
-    made = await gongji(*asked)
-    assert [[one[name] for name in ("institution_id", "retained", "released", "forfeited")] for one in made] == [
-        ["H1", "4.20", "4.20", "0.00"],
-        ["H2", "2.10", "1.05", "1.05"],
-    ]
-    assert await gongji(*asked) == made
-    assert [await balance(connection, f"retention:440800:{name}") for name in ("H1", "H2")] == [0, 0]
-    assert await balance(connection, "bank:440800") == 5_985 + 3_990 + 1_995 + 420 + 105
-    with pytest.raises(Stop, match="other results for H2"):
-        await gongji(*asked[:-1], "H2=60")
-    with pytest.raises(Stop, match="2023 is released"):
-        await pay("2023-07")
-    commands = await connection.fetch("select command, reason, after->>'released' from runtime.command_log order by id")
-    assert [tuple(row) for row in commands] == [
-        ("fund pay", "月结", None),
-        ("fund pay", "月结", None),
-        ("fund release", "考核", "525"),
-    ]
-
-
 async def test_status_burns_down_the_budget_month_by_month_and_looks_ahead(payers: Payers) -> None:
     await payers.settle(Case("C1", "H1", 6_000), Case("C2", "H1", 4_000, date(2023, 6, 1)))
     await pay()
