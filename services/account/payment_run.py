@@ -110,7 +110,7 @@ async def pay(tx: Tx, policies: Policies, asked: Asked) -> list[Paid]:
         _same_figures(before, figured, month)
         return await payment_store.paid(tx, region, month)
     if await payment_store.released(tx, region, asked.last_day.year):
-        raise Stop(f"what was kept of {asked.last_day.year} is released, so {month} cannot be paid any more")
+        raise Stop(f"what was kept of {asked.last_day.year} is released: what {month} still costs is paid with a later month")
     grounds = figured.grounds(month) if figured else {}
     name = rule.rule if figured else "by_item"
     grounds |= {"pack": version.ref.hash, "rule": name}

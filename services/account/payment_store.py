@@ -63,13 +63,14 @@ _OPEN = f"""
             and i.kind = c.kind and i.revision = c.revision and i.share = s.share)
 """  # noqa: S608 - put together from this module's own text
 
-# Of the month itself, and what came late for a month that was paid before. Where an institution's reversals exceed its claims,
-# all of them wait for a later month.
+# Of the month itself, and what came late: for a month that was paid before, or one that had no cost while its year was open and
+# cannot be paid now that it is released. Where an institution's reversals exceed its claims, all of them wait for a later month.
 _TAKE = f"""
     with due as materialized (
         select o.*, sum(o.amount) over (partition by o.institution_id, o.share) as net from ({_OPEN}) as o
-        where o.month = $3 or (o.month < $3 and exists (
-            select from account.payment_run r where r.region = $1 and r.month = o.month))
+        where o.month = $3 or (o.month < $3 and (
+            exists (select from account.payment_run r where r.region = $1 and r.month = o.month)
+            or exists (select from account.retention_release r where r.region = $1 and r.year::text = left(o.month, 4))))
     ), taken as (
         insert into account.payment_item (institution_id, claim_no, kind, revision, share, part, region, month, amount)
         select institution_id, claim_no, kind, revision, share, part, $1, $3, amount from due where net >= 0

@@ -7,6 +7,7 @@ import pytest
 from payment_books import ZHANJIANG, Case, Payers, balance, gongji, pay
 
 from shared.errors import Stop
+from shared.money import fen
 
 pytestmark = pytest.mark.servers
 RELEASE = ("fund", "release", "--region", ZHANJIANG, "--year", "2023", "--reason", "考核", "--result", "100")
@@ -61,3 +62,26 @@ async def test_months_before_the_first_policy_hold_up_no_release(payers: Payers)
     await pay("2022-12")
     [made] = await gongji(*RELEASE[:5], "2022", *RELEASE[6:])
     assert made["retained"] == "3.15"
+
+
+async def test_what_comes_late_for_a_month_of_a_released_year_goes_into_a_later_one(
+    payers: Payers, connection: asyncpg.Connection
+) -> None:
+    """September had no cost when its year was released, and cannot be paid by itself any more."""
+    september = Case("C2", "H1", 4_000, date(2023, 9, 1))
+    await payers.credit("M1", 3_000)
+    await payers.settle(Case("C1", "H1", 6_000))
+    await pay()
+    await gongji(*RELEASE)
+    await payers.settle(september._replace(use_account=True), september._replace(number="C3", pooled=500))
+    with pytest.raises(Stop, match="2023 is released: what 2023-09 still costs is paid with a later month"):
+        await pay("2023-09")
+    await payers.reverse(september._replace(number="C3", pooled=500))
+    assert await pay("2022-12") == {}, "not with an earlier one"
+    january = {"H1": ["40.00", "42.00", "39.90", "2.10", "30.00", "0.00"]}
+    assert await pay("2024-01") == january
+    assert await pay("2024-01") == january
+    assert await pay("2024-02") == {}
+    assert await balance(connection, "payable:H1") == 0
+    [year] = await gongji("fund", "status", "--region", ZHANJIANG, "--year", "2023")
+    assert sum(fen(month["incurred"]) for month in year["months"]) == 6_000, "what 2024 paid is not 2023's besides"
