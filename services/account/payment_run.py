@@ -196,7 +196,10 @@ async def release(
 
 
 class MonthSoFar(NamedTuple):
-    """One month of a year's status. ``state``: paid; open (it has cost, or is over); coming."""
+    """One month of a year's status. ``state``: paid; open (it has cost, or is over); coming.
+
+    A paid month's money is what it was paid by, whatever the year's figures have become since.
+    """
 
     month: str
     state: str
@@ -229,9 +232,9 @@ async def status(tx: Tx, policies: Policies, region: str, year: int) -> Status:
     left = figured.budget.allocatable if figured else None
     rows, cost_so_far = [], []
     for number, name in enumerate(names, 1):
-        incurred, due, at_once, kept = paid.get(name, (costs.get(name, 0), 0, 0, 0))
+        today_allocatable = figured.budget.of(number) if figured and name in with_budget else None
+        allocatable, incurred, due, at_once, kept = paid.get(name, (today_allocatable, costs.get(name, 0), 0, 0, 0))
         state = "paid" if name in paid else "open" if incurred or name < today[:7] else "coming"
-        allocatable = figured.budget.of(number) if figured and name in with_budget else None
         left = left - (due if name in paid else incurred) if left is not None else None
         rows.append(MonthSoFar(name, state, allocatable, incurred, due, at_once, kept, left))
         if state != "coming":

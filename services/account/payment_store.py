@@ -198,17 +198,17 @@ async def unpaid(tx: Tx, rule: Rule, year: int) -> dict[str, int]:
     return {row[0]: row[1] for row in rows}
 
 
-async def months(tx: Tx, region: str, year: int) -> dict[str, tuple[int, int, int, int]]:
-    """Of each paid month of a year: incurred, due, paid, retained."""
+async def months(tx: Tx, region: str, year: int) -> dict[str, tuple[int | None, int, int, int, int]]:
+    """Of each paid month of a year: the month's money (None by item), incurred, due, paid, retained."""
     rows = await tx.fetch(
-        "select r.month, coalesce(sum(p.incurred), 0)::bigint, coalesce(sum(p.due), 0)::bigint,"
+        "select r.month, (r.grounds->>'month')::bigint, coalesce(sum(p.incurred), 0)::bigint, coalesce(sum(p.due), 0)::bigint,"
         " coalesce(sum(p.paid), 0)::bigint, coalesce(sum(p.retained), 0)::bigint"
         " from account.payment_run r left join account.payment p using (region, month)"
-        " where region = $1 and left(month, 4) = $2 group by r.month",
+        " where region = $1 and left(month, 4) = $2 group by r.month, r.grounds",
         region,
         str(year),
     )
-    return {row[0]: (row[1], row[2], row[3], row[4]) for row in rows}
+    return {row[0]: (row[1], row[2], row[3], row[4], row[5]) for row in rows}
 
 
 def _journal(journal_id: int, institution_id: str, number: str, kind: str, postings: Any) -> Journal:

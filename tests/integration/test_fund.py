@@ -219,6 +219,20 @@ async def test_status_burns_down_the_budget_month_by_month_and_looks_ahead(payer
     assert (by_item["budget"], by_item["forecast"]) == (None, None)
 
 
+async def test_status_shows_a_paid_month_by_the_figures_it_was_paid_by(payers: Payers) -> None:
+    """What was booked elsewhere grows after the year: the months still to be paid have less, those that are paid do not."""
+    await payers.settle(Case("C1", "H1", 6_000))
+    await pay()
+    await payers.settle(Case("C2", "H9", 6_000, care=BAZHONG))
+    [status] = await gongji("fund", "status", "--region", ZHANJIANG, "--year", "2023")
+    months = {one["month"]: one["allocatable"] for one in status["months"]}
+    assert status["budget"]["allocatable"] == "72140.00"
+    assert (months["2023-05"], months["2023-06"]) == ("6016.67", "6011.67")
+    await pay("2025-11")
+    [status] = await gongji("fund", "status", "--region", ZHANJIANG, "--year", "2025")
+    assert [status["months"][10][name] for name in ("month", "state", "allocatable")] == ["2025-11", "paid", None]  # by item
+
+
 async def test_statements_and_overview_reconcile_with_the_postings(payers: Payers, connection: asyncpg.Connection) -> None:
     await payers.credit("M1", 30_000)
     cases = [Case(f"C{n}", f"H{n % 3}", 1_000 * (n % 5 + 1), date(2023, 4 + n % 3, 3), use_account=n % 2 == 0) for n in range(15)]
