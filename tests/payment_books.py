@@ -41,6 +41,7 @@ class Case(NamedTuple):
     designated: bool = True
     use_account: bool = False
     member: str = "M1"
+    channel: str = "direct"
 
 
 class Payers:
@@ -98,6 +99,7 @@ def event_of(case: Case) -> Event:
         pooled=case.pooled,
         verdict=verdict,
         use_account=case.use_account,
+        channel=case.channel,
     )
     assert made.claim is not None
     said = msgspec.structs.replace(made.claim, institution_id=case.institution, visited_on=case.day, benefit=case.benefit)

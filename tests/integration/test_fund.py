@@ -61,6 +61,21 @@ async def test_care_elsewhere_and_emergencies_come_off_the_budget_and_out_of_the
     assert [await balance(connection, f"payable:{name}") for name in ("H1", "H2", "H9")] == [0, 0, 0]
 
 
+async def test_what_the_person_gets_back_by_hand_is_elsewhere_only_where_the_care_was(
+    payers: Payers, connection: asyncpg.Connection
+) -> None:
+    """Zhanjiang's Q48: local care by hand is neither the month's cost nor taken off what the hospitals share."""
+    by_hand = Case("C2", "H1", 2_000, channel="manual")
+    await payers.settle(
+        Case("C1", "H1", 6_000),
+        by_hand,
+        by_hand._replace(number="C3", institution="H9", pooled=1_000, care=BAZHONG),
+        by_hand._replace(number="C4", institution="H2", pooled=500, designated=False),
+    )
+    assert await pay() == {"H1": ["60.00", "63.00", "59.85", "3.15", "0.00", "0.00"]}
+    assert await connection.fetchval("select grounds->>'year_elsewhere' from account.payment_run") == "1500"
+
+
 async def test_accounts_money_is_passed_on_whole(payers: Payers, connection: asyncpg.Connection) -> None:
     await payers.credit("M1", 10_000)
     await payers.settle(Case("C1", "H1", 6_000, use_account=True))
