@@ -16,6 +16,7 @@ import uvloop
 from services import pipeline
 from services.adjudication.store import PostgresStore as AdjudicationBooks
 from services.counter import counter
+from services.intake.api_server import Door
 from shared.errors import UsageError
 from shared.events import SERVICES
 from shared.policy import Policies
@@ -50,6 +51,8 @@ def serve(
 def one(name: str) -> None:
     """Runs one service in this process until SIGTERM. Raises ServerMissing, Stop, UsageError."""
     settings = Settings.load()
+    if name == "intake":
+        Door.load()  # what is wrong with it is told before anything runs
     log_to_stderr(settings.log_level)
     policies = Policies.load(settings.policies, settings.parameters)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -87,6 +90,8 @@ def several(names: Sequence[str]) -> None:
     """Runs each service as a process and restarts one that dies, until SIGTERM. Raises ServerMissing, Stop, UsageError."""
     settings = Settings.load()
     Policies.load(settings.policies, settings.parameters)  # a wrong pack is told once, not by every process
+    if "intake" in names:
+        Door.load()
     asyncio.run(_several(names, settings))
 
 

@@ -47,8 +47,24 @@ class Door:
         rate = os.environ.get("GONGJI_API_RATE", "200")
         if not (rate.isascii() and rate.isdecimal() and int(rate) > 0):
             raise UsageError(f"GONGJI_API_RATE={rate!r}: a whole number of requests a second is needed")
-        files = (os.environ.get(f"GONGJI_API_{name}") for name in ("CERT", "CERT_KEY", "CLIENT_CA"))
-        return cls(host.strip("[]") or "127.0.0.1", int(port), float(rate), *files)
+        files = (os.environ.get(f"GONGJI_API_{name}") or None for name in ("CERT", "CERT_KEY", "CLIENT_CA"))
+        door = cls(host.strip("[]") or "127.0.0.1", int(port), float(rate), *files)
+        door.check_files()
+        return door
+
+    def check_files(self) -> None:
+        """Raises UsageError for files that would leave the door plainer than was asked for, or unable to open."""
+        if self.certificate is None:
+            for name, file in (("CERT_KEY", self.certificate_key), ("CLIENT_CA", self.client_authority)):
+                if file is not None:
+                    raise UsageError(
+                        f"GONGJI_API_{name}={file}: give GONGJI_API_CERT too; without it the counter has no TLS at all"
+                    )
+            return
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        if self.client_authority is not None:
+            with _usable("GONGJI_API_CLIENT_CA", self.client_authority, "the certificates of an authority, in PEM, are needed"):
+                context.load_verify_locations(self.client_authority)
 
     def tls(self) -> dict[str, Any]:
         """The settings of uvicorn for TLS; none without a certificate."""
@@ -61,6 +77,16 @@ class Door:
             "ssl_ca_certs": self.client_authority,
             "ssl_cert_reqs": needs,
         }
+
+
+@contextlib.contextmanager
+def _usable(variable: str, file: str, needed: str) -> Iterator[None]:
+    """The use of a file that a variable names. Raises UsageError with both."""
+    try:
+        yield
+    except OSError as trouble:  # also what OpenSSL says
+        why = getattr(trouble, "reason", None) or trouble.strerror or type(trouble).__name__
+        raise UsageError(f"{variable}={file}: {why}; {needed}") from trouble
 
 
 class _Protocol(HttpToolsProtocol):

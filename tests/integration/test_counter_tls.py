@@ -12,6 +12,7 @@ from certificates import issue
 from counter_world import hang_up
 
 from services.intake.api_server import Door, listening
+from shared.errors import UsageError
 
 
 async def app(_scope: Any, _receive: Any, send: Any) -> None:
@@ -38,6 +39,26 @@ async def test_only_certificates_of_the_authority_get_in(tmp_path: Path) -> None
             else:
                 with pytest.raises((aiohttp.ClientError, OSError)):
                     await session.get(url, ssl=context)
+
+
+def loaded(monkeypatch: pytest.MonkeyPatch, **files: Path | str) -> Door:
+    for name, file in files.items():
+        monkeypatch.setenv(f"GONGJI_API_{name}", str(file))
+    return Door.load()
+
+
+def test_mutual_tls_that_cannot_be_had_is_never_left_out_in_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, _ = issue(tmp_path, "ours")
+    (tmp_path / "no.pem").write_text("no certificate")
+    assert loaded(monkeypatch, CERT=ours.certificate, CERT_KEY=ours.key, CLIENT_CA=ours.certificate).tls()["ssl_cert_reqs"] == 2
+    for wrong in (tmp_path / "nowhere.pem", tmp_path / "no.pem", tmp_path):
+        with pytest.raises(UsageError, match=f"GONGJI_API_CLIENT_CA={wrong}: "):
+            loaded(monkeypatch, CLIENT_CA=wrong)
+    monkeypatch.setenv("GONGJI_API_CERT", "")
+    for name in ("CERT_KEY", "CLIENT_CA"):
+        with pytest.raises(UsageError, match=f"GONGJI_API_{name}=.*: give GONGJI_API_CERT too"):
+            loaded(monkeypatch, **{name: ours.certificate})
+        monkeypatch.delenv(f"GONGJI_API_{name}")
 
 
 async def test_the_door_without_a_certificate_is_plain() -> None:

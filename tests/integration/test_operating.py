@@ -242,6 +242,19 @@ def test_a_wrong_pack_keeps_a_service_from_starting(running: Deployment, tmp_pat
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("GONGJI_API_CLIENT_CA", "nowhere.pem"),
+    ],
+)
+def test_a_setting_that_cannot_be_kept_is_told_at_the_start(running: Deployment, variable: str, value: str) -> None:
+    done = serve(running, **{variable: value})
+    assert done.returncode == 2, done.stderr[-2000:]
+    [message] = done.stderr.splitlines()
+    assert message.startswith(f"gongji: {variable}={value}: ")
+
+
 def test_an_unknown_service_is_a_usage_error(running: Deployment) -> None:
     done = running.command("serve", "intaek")
     assert done.returncode == 2
