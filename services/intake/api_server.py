@@ -9,6 +9,7 @@ import ssl
 from asyncio import TimerHandle
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Self
 
 import uvicorn
@@ -57,13 +58,18 @@ class Door:
         if self.certificate is None:
             for name, file in (("CERT_KEY", self.certificate_key), ("CLIENT_CA", self.client_authority)):
                 if file is not None:
-                    raise UsageError(
-                        f"GONGJI_API_{name}={file}: give GONGJI_API_CERT too; without it the counter has no TLS at all"
-                    )
+                    raise UsageError(f"GONGJI_API_{name}={file}: give GONGJI_API_CERT too; the counter has no TLS without it")
             return
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        named = f"GONGJI_API_CERT={self.certificate}"
+        if self.certificate_key is not None:
+            with _usable(f"GONGJI_API_CERT_KEY={self.certificate_key}", "the key of GONGJI_API_CERT is needed, in PEM"):
+                Path(self.certificate_key).read_bytes()
+            named += f", GONGJI_API_CERT_KEY={self.certificate_key}"
+        with _usable(named, "a certificate and its own key are needed, in PEM and without a password"):
+            context.load_cert_chain(self.certificate, self.certificate_key, password="")
         if self.client_authority is not None:
-            with _usable("GONGJI_API_CLIENT_CA", self.client_authority, "the certificates of an authority, in PEM, are needed"):
+            with _usable(f"GONGJI_API_CLIENT_CA={self.client_authority}", "an authority's certificates are needed, in PEM"):
                 context.load_verify_locations(self.client_authority)
 
     def tls(self) -> dict[str, Any]:
@@ -80,13 +86,13 @@ class Door:
 
 
 @contextlib.contextmanager
-def _usable(variable: str, file: str, needed: str) -> Iterator[None]:
-    """The use of a file that a variable names. Raises UsageError with both."""
+def _usable(named: str, needed: str) -> Iterator[None]:
+    """The use of files. Raises UsageError with the variables that named them."""
     try:
         yield
     except OSError as trouble:  # also what OpenSSL says
         why = getattr(trouble, "reason", None) or trouble.strerror or type(trouble).__name__
-        raise UsageError(f"{variable}={file}: {why}; {needed}") from trouble
+        raise UsageError(f"{named}: {why}; {needed}") from trouble
 
 
 class _Protocol(HttpToolsProtocol):

@@ -61,6 +61,25 @@ def test_mutual_tls_that_cannot_be_had_is_never_left_out_in_silence(tmp_path: Pa
         monkeypatch.delenv(f"GONGJI_API_{name}")
 
 
+def test_a_certificate_that_nobody_could_be_shown_is_named_before_anybody_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, _ = issue(tmp_path, "ours")
+    other, _ = issue(tmp_path, "other")
+    assert loaded(monkeypatch, CERT=ours.certificate, CERT_KEY=ours.key).tls() != {}
+    (tmp_path / "no.pem").write_text("no certificate")
+    for wrong in (tmp_path / "nowhere.pem", tmp_path / "no.pem", tmp_path):
+        with pytest.raises(UsageError, match=f"GONGJI_API_CERT={wrong}"):
+            loaded(monkeypatch, CERT=wrong, CERT_KEY=ours.key)
+        with pytest.raises(UsageError, match=f"GONGJI_API_CERT_KEY={wrong}: "):
+            loaded(monkeypatch, CERT=ours.certificate, CERT_KEY=wrong)
+    with pytest.raises(UsageError, match=r"GONGJI_API_CERT_KEY=.*other.key: KEY_VALUES_MISMATCH"):
+        loaded(monkeypatch, CERT=ours.certificate, CERT_KEY=other.key)
+    monkeypatch.delenv("GONGJI_API_CERT_KEY")
+    with pytest.raises(UsageError, match="its own key"):
+        loaded(monkeypatch, CERT=ours.certificate)
+
+
 async def test_the_door_without_a_certificate_is_plain() -> None:
     async with listening(app, Door("127.0.0.1", 0, 1.0)) as url, aiohttp.ClientSession() as session, session.get(url) as answer:
         assert (url[:7], await answer.read()) == ("http://", b"in")

@@ -246,6 +246,7 @@ def test_a_wrong_pack_keeps_a_service_from_starting(running: Deployment, tmp_pat
     ("variable", "value"),
     [
         ("GONGJI_API_CLIENT_CA", "nowhere.pem"),
+        ("GONGJI_API_CERT", "nowhere.pem"),
     ],
 )
 def test_a_setting_that_cannot_be_kept_is_told_at_the_start(running: Deployment, variable: str, value: str) -> None:
