@@ -84,7 +84,7 @@ def _send_over_http(url: str, files: Sequence[Path], began: float, *, show: bool
         raise UsageError("--http needs the institution's key in GONGJI_KEY (gongji institution key create)")
     with ExitStack() as opened:
         streams = [(str(path), _open(path, opened)) for path in files]
-        answered = asyncio.run(send_over_http(url, key, _lines(streams), show=show))
+        answered = asyncio.run(send_over_http(url, key, _lines(streams), show=show, say=_say))
     for place, what in answered.faults[:_FAULTS_SHOWN]:
         _say(f"{place}: {what}")
     _say(f"{answered.outcomes} outcomes, {answered.rejected} of them rejections, in {time.monotonic() - began:.1f} s")
