@@ -26,7 +26,7 @@ from services.intake.forms import (
     written,
 )
 from shared.claim import AccountUse, Amounts, Claim, Line, Reversal
-from shared.errors import Unreadable
+from shared.identity import number_of
 from shared.reasons import Reason
 from shared.strict_json import canonical, read_object
 
@@ -76,7 +76,7 @@ def read_carefully(value: bytes | None) -> Submission:
     document = read_object(value)
     stated = document.get("type")
     kind = stated if isinstance(stated, str) and stated in FORMS else "claim"
-    identity = _identity(document, kind)
+    identity = number_of(document, kind)
     if stated != kind:
         fault = faults.wrong("type", stated) if "type" in document else faults.missing("type")
         return _malformed(document, kind, identity, (fault,))
@@ -93,19 +93,6 @@ def read_carefully(value: bytes | None) -> Submission:
         case AccountUseForm():
             return _account_use(form)
     raise TypeError(f"no reader for a {kind}")
-
-
-def _identity(document: dict[str, Any], kind: str) -> tuple[str, str]:
-    number = document.get("use_no") if kind == "account_use" else None
-    number = number if isinstance(number, str) else document.get("claim_no")
-    institution_id = document.get("institution_id")
-    if not isinstance(institution_id, str) or not isinstance(number, str):
-        raise Unreadable("institution_id and claim_no (of an account use: use_no) must be there, as strings")
-    try:
-        (institution_id + number).encode()
-    except UnicodeEncodeError:
-        raise Unreadable("institution_id or claim_no holds half a surrogate pair") from None
-    return institution_id, number
 
 
 def _malformed(document: dict[str, Any], kind: str, identity: tuple[str, str], problems: tuple[Reason, ...]) -> Submission:

@@ -20,6 +20,7 @@ from services.pipeline import PATH
 from shared.events import SERVICES
 
 PACKS = Path(__file__).parents[2] / "policies"
+AT = "2023-05-02T11:00:00+08:00"
 STEPS = {(place.service, place.name) for place in PATH}
 
 
@@ -160,6 +161,24 @@ def _set_next_offset(running: Deployment, offset: int) -> None:
     with psycopg.connect(running.servers.addresses.postgres, autocommit=True) as connection:
         place = "service = 'crossregion' and partition = 0 and topic = 'claims.settled'"
         connection.execute(f"update runtime.lease set next_offset = %s where {place}", (offset,))
+
+
+def test_a_feed_with_lines_that_are_no_records_is_sent_whole_and_ends_with_1(running: Deployment, tmp_path: Path) -> None:
+    member, *_ = (line for line in day(5, seed=73) if line["type"] == "member")
+    good = json.dumps({"type": "reversal", "claim_no": "F1", "institution_id": "F", "reversed_at": AT, "reason": "x"})
+    broken = ["garbage", '{"type":"claim"}', json.dumps(member | {"valid_from": "soon"})]
+    feed = tmp_path / "feed.ndjson"
+    feed.write_text("\n".join([good, *broken, good]))
+    done = running.command("feed", "send", str(feed))
+    told = done.stderr.splitlines()
+    assert done.returncode == 1, done.stderr
+    assert [line.split(": ")[0] for line in told[:3]] == [f"{feed}:{number}" for number in (2, 3, 4)]
+    assert "sent 1 register lines, 4 submissions" in told[3]
+    assert told[4].startswith("3 lines are no records")
+    running.drain()
+    assert {*broken} <= {letter.decode() for letter in running.dead_letters()}
+    feed.write_text(good)
+    assert running.command("feed", "send", str(feed)).returncode == 0
 
 
 def test_sigterm_drains_and_leaves_nothing_to_announce_again(running: Deployment, lines: list[Line]) -> None:
