@@ -89,7 +89,7 @@ class CounterClient:
         return await self._insist("POST", "/v1/claims/trial", claim)
 
     async def outcome(self, institution_id: str, claim_no: str, kind: str = "claim") -> dict[str, Any] | None:
-        """The outcome of a number; None where nobody has sent it. Raises Refused, Unknown."""
+        """The outcome of a number; None where nothing stands under it. Raises Refused, Unknown."""
         number = f"{quote(institution_id, safe='')}/{quote(claim_no, safe='')}"
         try:
             return await self._insist("GET", f"/v1/claims/{number}?kind={kind}")

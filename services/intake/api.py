@@ -119,7 +119,8 @@ class Counter:
             raise _bad("kind", "claim 或 reversal", "claim or reversal")
         found = await self._desk.ask(institution_id, claim_no, kind)
         if found is None:
-            raise Problem("not_found")
+            turned_away = await self._answers.turned_away(institution_id, claim_no, kind, self._partitions)
+            raise not_bound(*turned_away) if turned_away else Problem("not_found")
         if found.value is None:
             return _json({"status": "in_progress"}, status=202, headers={"retry-after": "1"})
         return Response(found.value, media_type="application/json")
@@ -188,6 +189,14 @@ def rejected(outcome: Outcome, value: bytes, submission: Submission) -> Problem:
     if submission.kind == "account_use" and problem.more["field"] == "claim_no":
         problem.more["field"] = "use_no"
     return problem
+
+
+def not_bound(outcome: Outcome, value: bytes) -> Problem:
+    """The problem of a number under which nothing stands, because what was sent was rejected without using it up."""
+    said = refused(outcome.reasons, rejection=msgspec.Raw(value))
+    zh = f"该号下没有结算：最近一次发送被拒收（{said.code}），该号未占用"
+    en = f"nothing stands under this number: what was sent last was rejected as {said.code}, and the number is still free"
+    return Problem("not_found", (zh, en), **said.more)
 
 
 def _json(content: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

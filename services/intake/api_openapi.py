@@ -255,6 +255,10 @@ _SMALL: Final[dict[str, Any]] = {
             "remedy": {"type": "object"},
             "reasons": {"type": "array", "items": {"$ref": _REF.format(model="Reason")}},
             "outcome": {"$ref": _REF.format(model="Outcome")},
+            "rejection": {
+                "$ref": _REF.format(model="Outcome"),
+                "description": "of what was sent last and did not bind its number",
+            },
             "request_id": {"type": "string"},
         },
         "required": ["type", "title", "status", "detail", "code", "zh", "remedy", "request_id"],

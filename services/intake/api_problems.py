@@ -34,8 +34,9 @@ KINDS: Final[dict[str, Kind]] = {
         "只能提交和查看本机构的结算", "an institution submits and sees only its own",
     ),
     "not_found": Kind(
-        404, "没有该结算号", "nobody has sent this number",
-        "若刚刚发送过，请稍候再查，或原样重发", "if it was sent just now, ask again, or send the same again",
+        404, "该号下没有结算", "nothing stands under this number",
+        "若刚刚发送过，请稍候再查，或原样重发；记录本身被拒收（如 malformed）的，该号未占用",
+        "if it was sent just now, ask again or send the same again; a record rejected for itself leaves its number free",
     ),
     "no_such_place": Kind(404, "没有该地址", "no such place", "请查看 /openapi.json", "see /openapi.json"),
     "no_such_method": Kind(405, "不支持该方法", "method not allowed", "请查看 /openapi.json", "see /openapi.json"),

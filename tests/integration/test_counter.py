@@ -124,6 +124,24 @@ async def test_a_lost_line_is_closed_by_its_reversal(counter: World) -> None:
         assert (await client.outcome(HERE, lost["claim_no"]) or {})["outcome"] == "rejected"
 
 
+async def test_a_number_whose_records_were_rejected_for_themselves_is_told_to_be_free(counter: World) -> None:
+    asked = claim()
+    number = f"/v1/claims/{HERE}/{asked['claim_no']}"
+    broken: list[Line | bytes] = [asked | {"total": "1.00"}, asked | {"surprise": 1}]
+    async with counter.client() as client, counter.raw() as session:
+        rejections = [one async for one in client.feed(sent(broken))]
+        status, said = await got(session, number)
+        assert (status, said["code"], said["rejection"]) == (404, "not_found", rejections[-1])
+        assert "rejected as malformed" in said["detail"]
+        assert "free" in said["remedy"]["en"]
+        assert (await got(session, f"{number}?kind=reversal"))[1].get("rejection") is None
+        shown = await asyncio.to_thread(counter.deployment.command, "claim", "show", asked["claim_no"])
+        assert (shown.returncode, "still free" in shown.stderr, "sum_mismatch" in shown.stdout) == (0, True, True), shown.stderr
+        assert await client.outcome(HERE, asked["claim_no"]) is None
+        settled = await client.settle(asked)
+        assert (await got(session, number)) == (200, settled)
+
+
 async def test_who_does_not_wait_is_told_where_to_ask(counter: World) -> None:
     asked = claim(claim_no="N/0 甲")
     async with counter.raw() as session:
