@@ -7,8 +7,10 @@ import json
 import os
 import random
 import re
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -152,6 +154,24 @@ async def test_who_does_not_wait_is_told_where_to_ask(counter: World) -> None:
             while (status := (await got(session, place))[0]) != 200:
                 assert status in {202, 404}
                 await asyncio.sleep(0.1)
+
+
+@pytest.mark.parametrize("wait", [0, 2])
+async def test_nobody_waits_longer_for_kafka_than_was_preferred(counter: World, wait: int) -> None:
+    asked = claim()
+    counter.deployment.servers.kill("kafka", signal.SIGSTOP)
+    try:
+        async with counter.raw() as session:
+            began = time.monotonic()
+            async with session.post("/v1/claims", json=asked, headers={"Prefer": f"wait={wait}"}) as answer:
+                assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+            assert time.monotonic() - began < wait + 4
+    finally:
+        counter.deployment.servers.wake()
+    async with counter.client() as client:
+        assert (await client.settle(asked))["outcome"] == "settled"
+    rows = counter.deployment.rows("select count(*) from account.journal where number = %s", asked["claim_no"])
+    assert rows == [(1,)]
 
 
 async def test_a_client_on_a_line_that_is_cut_learns_every_outcome_and_nothing_is_settled_twice(counter: World) -> None:
