@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from services.intake.api_guard import LINE
 from shared.errors import UsageError
+from shared.runtime.listener import Place, listener, place_of
 
 _HEADER_SECONDS: Final = 10.0  # from the connection, or the end of the request before, to the end of the headers
 _HEADER_BYTES: Final = 32_768
@@ -41,15 +42,12 @@ class Door:
     @classmethod
     def load(cls) -> Self:
         """Reads ``GONGJI_API*`` from the environment. Raises UsageError."""
-        address = os.environ.get("GONGJI_API", "127.0.0.1:0")
-        host, colon, port = address.rpartition(":")
-        if not (colon and port.isascii() and port.isdecimal() and int(port) < 65536):
-            raise UsageError(f"GONGJI_API={address!r}: give host:port")
+        host, port = place_of("GONGJI_API")
         rate = os.environ.get("GONGJI_API_RATE", "200")
         if not (rate.isascii() and rate.isdecimal() and int(rate) > 0):
             raise UsageError(f"GONGJI_API_RATE={rate!r}: a whole number of requests a second is needed")
         files = (os.environ.get(f"GONGJI_API_{name}") or None for name in ("CERT", "CERT_KEY", "CLIENT_CA"))
-        door = cls(host.strip("[]") or "127.0.0.1", int(port), float(rate), *files)
+        door = cls(host, port, float(rate), *files)
         door.check_files()
         return door
 
@@ -187,21 +185,17 @@ class _Server(uvicorn.Server):
 async def listening(app: ASGIApp, door: Door) -> AsyncIterator[str]:
     """Serves until the block ends, then lets answers under way finish. Gives the address. Raises UsageError."""
     _Protocol.most_connections = min(_MOST_CONNECTIONS, _files() - _OTHER_FILES)
-    family = socket.AF_INET6 if ":" in door.host else socket.AF_INET
-    try:
-        listener = socket.create_server((door.host, door.port), family=family, backlog=1024)
-    except OSError as trouble:
-        raise UsageError(f"GONGJI_API={door.host}:{door.port}: {trouble.strerror}") from trouble
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_MS)
+    taken = listener("GONGJI_API", Place(door.host, door.port), backlog=1024)
+    taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_MS)
     config = uvicorn.Config(
         app, http=_Protocol, ws="none", lifespan="off", log_config=None, access_log=False, server_header=False,
         proxy_headers=False, timeout_keep_alive=30, timeout_graceful_shutdown=_DRAIN_SECONDS, **door.tls(),
     )  # fmt: skip
     server = _Server(config)
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    serving = asyncio.create_task(server.serve(sockets=[taken]))
     scheme = "https" if door.certificate else "http"
     try:
-        yield f"{scheme}://{door.host}:{listener.getsockname()[1]}"
+        yield f"{scheme}://{door.host}:{taken.getsockname()[1]}"
     finally:
         server.should_exit = True
         await serving

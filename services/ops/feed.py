@@ -90,6 +90,8 @@ def _send_over_http(url: str, files: Sequence[Path], began: float, *, show: bool
     key = given("GONGJI_KEY")
     if not key:
         raise UsageError("--http needs the institution's key in GONGJI_KEY (gongji institution key create)")
+    if not (key.isascii() and key.isprintable()):
+        raise UsageError("GONGJI_KEY: this is no key; it is one line, as `gongji institution key create` printed it")
     with ExitStack() as opened:
         streams = [(str(path), _open(path, opened)) for path in files]
         answered = asyncio.run(send_over_http(url, key, _lines(streams), show=show, say=_say))

@@ -266,13 +266,30 @@ def test_a_wrong_pack_keeps_a_service_from_starting(running: Deployment, tmp_pat
     [
         ("GONGJI_API_CLIENT_CA", "nowhere.pem"),
         ("GONGJI_API_CERT", "nowhere.pem"),
+        ("GONGJI_HTTP", "x"),
+        ("GONGJI_LOG_LEVEL", "LOUD"),
     ],
 )
 def test_a_setting_that_cannot_be_kept_is_told_at_the_start(running: Deployment, variable: str, value: str) -> None:
     done = serve(running, **{variable: value})
     assert done.returncode == 2, done.stderr[-2000:]
     [message] = done.stderr.splitlines()
-    assert message.startswith(f"gongji: {variable}={value}: ")
+    assert re.match(rf"gongji: {variable}=('?){value}\1: ", message)
+
+
+def test_a_page_whose_port_another_has_is_told_with_its_variable(running: Deployment) -> None:
+    with create_server(("127.0.0.1", 0)) as taken:
+        done = serve(running, GONGJI_HTTP=f"127.0.0.1:{taken.getsockname()[1]}")
+    assert done.returncode == 2, done.stderr[-2000:]
+    assert re.search(r"^gongji: GONGJI_HTTP=127.0.0.1:\d+: Address already in use$", done.stderr, re.MULTILINE)
+
+
+def test_a_key_that_is_none_is_not_sent_nor_shown(running: Deployment, tmp_path: Path) -> None:
+    feed = tmp_path / "feed.ndjson"
+    feed.write_text("{}")
+    for key in ("bad\nx", "schlüssel"):
+        done = running.command("feed", "send", "--http", "http://127.0.0.1:1", str(feed), GONGJI_KEY=key)
+        assert (done.returncode, done.stderr.startswith("gongji: GONGJI_KEY: "), key in done.stderr) == (2, True, False)
 
 
 def test_an_unknown_service_is_a_usage_error(running: Deployment) -> None:
