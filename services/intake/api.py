@@ -17,8 +17,8 @@ from services.intake.answers import Answers, Cursor
 from services.intake.api_body import whole
 from services.intake.api_feed import Feed
 from services.intake.api_openapi import document, page
-from services.intake.api_places import place_of, preferred_wait, segments
-from services.intake.api_problems import Problem, refused
+from services.intake.api_places import asked, place_of, preferred_wait, segments
+from services.intake.api_problems import Problem, bad_parameter, refused
 from services.intake.api_remedies import unreadable_because
 from services.intake.desk import Desk, Handed
 from services.intake.submission import Submission, read
@@ -47,16 +47,16 @@ class Counter:
         """The places as an ASGI app, for the guard to stand before."""
         return Router(
             [
-                Route("/", self.description),
-                Route("/openapi.json", self.openapi),
-                Route("/health", self.health),
-                Route("/v1/claims/trial", self.trial, methods=["POST"]),
-                Route("/v1/claims", self.claims, methods=["POST"]),
-                Route("/v1/reversals", self.reversals, methods=["POST"]),
-                Route("/v1/feed", self.feed, methods=["POST"]),
-                Route("/v1/outcomes", self.outcomes),
-                Route("/v1/claims/{number:path}", self.outcome),
-                Route("/v1/members/{member:path}", self.counters),
+                Route("/", asked(self.description)),
+                Route("/openapi.json", asked(self.openapi)),
+                Route("/health", asked(self.health)),
+                Route("/v1/claims/trial", asked(self.trial), methods=["POST"]),
+                Route("/v1/claims", asked(self.claims), methods=["POST"]),
+                Route("/v1/reversals", asked(self.reversals), methods=["POST"]),
+                Route("/v1/feed", asked(self.feed), methods=["POST"]),
+                Route("/v1/outcomes", asked(self.outcomes, "after")),
+                Route("/v1/claims/{number:path}", asked(self.outcome, "kind")),
+                Route("/v1/members/{member:path}", asked(self.counters, "on")),
             ],
             redirect_slashes=False,
         )
@@ -114,9 +114,9 @@ class Counter:
         """The outcome of a number."""
         institution_id, claim_no = segments(request, "/v1/claims/", 2)
         _check_owner(request, institution_id)
-        kind = _parameter(request, "kind", "claim")
+        kind = request.query_params.get("kind", "claim")
         if kind not in {"claim", "reversal"}:
-            raise _bad("kind", "claim 或 reversal", "claim or reversal")
+            raise bad_parameter("kind", "claim 或 reversal", "claim or reversal")
         found = await self._desk.ask(institution_id, claim_no, kind)
         if found is None:
             turned_away = await self._answers.turned_away(institution_id, claim_no, kind, self._partitions)
@@ -127,11 +127,11 @@ class Counter:
 
     async def outcomes(self, request: Request) -> Response:
         """The institution's own outcomes, a page at a time."""
-        after = _parameter(request, "after", "")
+        after = request.query_params.get("after", "")
         try:
             cursor = Cursor.read(after, self._partitions) if after else Cursor.start(self._partitions)
         except ValueError as fault:
-            raise _bad("after", "上一页返回的 next", "the `next` of the page before") from fault
+            raise bad_parameter("after", "上一页返回的 next", "the `next` of the page before") from fault
         found = await self._answers.page(request.state.institution_id, cursor)
         tail = msgspec.json.encode({"next": found.next.written(), "more": found.more})
         return Response(b'{"outcomes":[' + b",".join(found.outcomes) + b"]," + tail[1:], media_type="application/json")
@@ -141,11 +141,11 @@ class Counter:
         member_id, what = segments(request, "/v1/members/", 2)
         if what != "counters":
             raise Problem("no_such_place")
-        on = _parameter(request, "on", "")
+        on = request.query_params.get("on")
         try:
-            day = read_date(on) if on else datetime.now(SHANGHAI).date()
+            day = datetime.now(SHANGHAI).date() if on is None else read_date(on)
         except ValueError as fault:
-            raise _bad("on", "日期，如 2023-05-01", "a date, like 2023-05-01") from fault
+            raise bad_parameter("on", "日期，如 2023-05-01", "a date, like 2023-05-01") from fault
         found = await self._counters(member_id, day)
         if found is None:
             remedy = {"zh": "请核对参保人编号，或请经办机构登记", "en": "check the id, or have the agency register the member"}
@@ -171,15 +171,6 @@ async def _handed(request: Request, kinds: tuple[str, ...]) -> Handed:
 def _check_owner(request: Request, institution_id: str) -> None:
     if institution_id != request.state.institution_id:
         raise Problem("other_institution")
-
-
-def _parameter(request: Request, name: str, default: str) -> str:
-    given = request.query_params.getlist(name)
-    return given[0] if len(given) == 1 else default
-
-
-def _bad(name: str, zh: str, en: str) -> Problem:
-    return Problem("bad_parameter", (f"参数 {name} 应为：{zh}", f"{name} must be {en}"), field=name)
 
 
 def rejected(outcome: Outcome, value: bytes, submission: Submission) -> Problem:

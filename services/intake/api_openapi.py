@@ -105,7 +105,7 @@ def _feed() -> dict[str, Any]:
                 "content": {"application/x-ndjson": {"schema": {"type": "string"}}},
             }
         }
-        | _problems(401, 415, 429, 500, 503),
+        | _problems(400, 401, 415, 429, 500, 503),
     }
 
 

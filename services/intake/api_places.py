@@ -1,13 +1,19 @@
 """Where a number is found, and what stands in paths and preferences. Pure."""
 
 import re
+from collections.abc import Awaitable, Callable
+from functools import wraps
 from typing import Final
 from urllib.parse import quote, unquote_to_bytes
 
 from starlette.requests import Request
+from starlette.responses import Response
 
-from services.intake.api_problems import Problem
+from services.intake.api_problems import Problem, bad_parameter
+from services.intake.faults import clean
 from services.intake.submission import Submission
+
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 LONGEST_WAIT: Final = 60
 _WAIT: Final = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?([0-9]{1,6})\"?\s*(?=$|[,;])", re.ASCII | re.IGNORECASE)
@@ -29,6 +35,27 @@ def segments(request: Request, prefix: str, count: int) -> list[str]:
     if len(found) != count or not all(found) or any("\x00" in part for part in found):
         raise Problem("no_such_place")
     return found
+
+
+def asked(endpoint: Endpoint, *parameters: str) -> Endpoint:
+    """A place that is asked with these parameters, each once at most: what it passed over would be another question answered."""
+
+    @wraps(endpoint)
+    async def answer(request: Request) -> Response:
+        given = [name for name, _ in request.query_params.multi_items()]
+        for name in given:
+            if name not in parameters:
+                shown, known = clean(name), ", ".join(parameters)
+                detail = (
+                    f"此处没有参数 {shown}，可用参数：{known or '无'}",
+                    f"{shown} is no parameter here; there is {known or 'none'}",
+                )
+                raise Problem("bad_parameter", detail, field=shown)
+            if given.count(name) > 1:
+                raise bad_parameter(name, "只给一次", "given once")
+        return await endpoint(request)
+
+    return answer
 
 
 def preferred_wait(prefer: list[str]) -> int | None:

@@ -105,6 +105,11 @@ class Problem(Exception):
         return msgspec.json.encode(self.document(request_id))
 
 
+def bad_parameter(name: str, zh: str, en: str) -> Problem:
+    """The problem of a parameter that is not what it must be."""
+    return Problem("bad_parameter", (f"参数 {name} 应为：{zh}", f"{name} must be {en}"), field=name)
+
+
 def refused(reasons: Sequence[Reason], **more: Any) -> Problem:
     """The problem of a record that is refused, for these reasons: those of contract.md, with field and remedy of the first."""
     first = reasons[0]

@@ -368,6 +368,14 @@ async def test_each_refusal_says_what_is_wrong(counter: World) -> None:
         ("DELETE", "/v1/claims", b"", {}, 405, "no_such_method"),
         ("GET", "/v1/outcomes?after=x", b"", {}, 400, "bad_parameter"),
         ("GET", f"/v1/members/{MEMBERS[0]}/counters?on=tomorrow", b"", {}, 400, "bad_parameter"),
+        ("GET", f"/v1/members/{MEMBERS[0]}/counters?on=2023-05-02&on=2023-05-02", b"", {}, 400, "bad_parameter"),
+        ("GET", f"/v1/members/{MEMBERS[0]}/counters?date=2023-05-02", b"", {}, 400, "bad_parameter"),
+        ("GET", f"/v1/members/{MEMBERS[0]}/counters?on=", b"", {}, 400, "bad_parameter"),
+        ("GET", f"/v1/claims/{HERE}/N1?kind=claim&kind=reversal", b"", {}, 400, "bad_parameter"),
+        ("GET", "/v1/outcomes?before=x", b"", {}, 400, "bad_parameter"),
+        ("GET", "/health?x=1", b"", {}, 400, "bad_parameter"),
+        ("POST", "/v1/claims?wait=5", mine, {}, 400, "bad_parameter"),
+        ("POST", "/v1/feed?wait=5", b"", {}, 400, "bad_parameter"),
         ("POST", "/v1/claims", b"", {}, 400, "unreadable"),
         ("POST", "/v1/claims", b"[]", {}, 400, "unreadable"),
         ("POST", "/v1/claims", b"\xff", {}, 400, "unreadable"),
@@ -392,6 +400,7 @@ async def test_each_refusal_says_what_is_wrong(counter: World) -> None:
                 assert (answer.status, said["code"]) == (status, code), (method, place, said)
                 assert answer.content_type == "application/problem+json"
                 assert said["request_id"] == answer.headers["X-Request-Id"]
+                assert code != "bad_parameter" or (said["field"] in said["detail"] and said["field"] in said["zh"]["detail"])
 
 
 def test_a_key_for_an_institution_that_is_not_registered_comes_with_a_warning(counter: World) -> None:
