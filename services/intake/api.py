@@ -18,8 +18,7 @@ from services.intake.api_body import whole
 from services.intake.api_feed import Feed
 from services.intake.api_openapi import document, page
 from services.intake.api_places import asked, place_of, preferred_wait, segments
-from services.intake.api_problems import Problem, bad_parameter, refused
-from services.intake.api_remedies import unreadable_because
+from services.intake.api_problems import Problem, bad_parameter, refused, unreadable
 from services.intake.desk import Desk, Handed
 from services.intake.submission import Submission, read
 from shared.calendar import SHANGHAI, read_date
@@ -158,8 +157,8 @@ async def _handed(request: Request, kinds: tuple[str, ...]) -> Handed:
     value = await whole(request)
     try:
         submission = read(value)
-    except Unreadable as unreadable:
-        raise Problem("unreadable", unreadable_because(str(unreadable))) from unreadable
+    except Unreadable as fault:
+        raise unreadable(str(fault)) from fault
     _check_owner(request, submission.institution_id)
     if submission.kind not in kinds:
         raise Problem("wrong_type", (f"此处接受：{'、'.join(kinds)}", f"taken here: {', '.join(kinds)}"))

@@ -34,7 +34,7 @@ _FEED: Final = "\n".join(json.dumps(one, ensure_ascii=False) for one in (CLAIM, 
 
 # The patterns by which fields are read are written for another engine, and these say the same.
 _PATTERNS: Final = {
-    "amount": r"^(0|[1-9][0-9]{0,11})(\.[0-9]{1,2})?$",
+    "amount": r"^(0|[1-9][0-9]{0,12})(\.[0-9]{1,2})?$",
     "quantity": r"^(0|[1-9][0-9]{0,11})(\.[0-9]{1,4})?$",
     "unit_price": r"^(0|[1-9][0-9]{0,11})(\.[0-9]{1,6})?$",
     "insured_region": r"^[0-9]{6}$",

@@ -5,7 +5,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from services.intake.api_remedies import REMEDIES
+from services.intake.api_remedies import REMEDIES, unreadable_because
 from shared.reasons import TEXTS, Reason
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -103,6 +103,12 @@ class Problem(Exception):
     def body(self, request_id: str) -> bytes:
         """The document's bytes."""
         return msgspec.json.encode(self.document(request_id))
+
+
+def unreadable(text: str) -> Problem:
+    """The problem of a record that cannot be read, for a reason of ``shared.errors.Unreadable``."""
+    because, (zh, en) = unreadable_because(text)
+    return Problem("unreadable", because, remedy={"zh": zh, "en": en})
 
 
 def bad_parameter(name: str, zh: str, en: str) -> Problem:

@@ -26,6 +26,8 @@ from services.intake.forms import (
     written,
 )
 from shared.claim import AccountUse, Amounts, Claim, Line, Reversal
+from shared.errors import Unreadable
+from shared.events import REGISTER_TYPES
 from shared.identity import number_of
 from shared.reasons import Reason
 from shared.strict_json import canonical, read_object
@@ -76,6 +78,8 @@ def read_carefully(value: bytes | None) -> Submission:
     document = read_object(value)
     stated = document.get("type")
     kind = stated if isinstance(stated, str) and stated in FORMS else "claim"
+    if stated in REGISTER_TYPES and not {"claim_no", "institution_id"} <= document.keys():
+        raise Unreadable("a register line is no submission: it goes to the topic of its type")
     identity = number_of(document, kind)
     if stated != kind:
         fault = faults.wrong("type", stated) if "type" in document else faults.missing("type")

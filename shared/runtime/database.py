@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 from asyncpg.protocol import protocol as wire
 
-from shared.errors import Retry, ServerMissing, UsageError
+from shared.errors import Retry, ServerMissing, UsageError, worded
 
 STATEMENT_SECONDS = 60.0
 
@@ -53,7 +53,7 @@ class Database:
             try:
                 self._connection = await asyncio.wait_for(self._open(), STATEMENT_SECONDS)
             except TROUBLE as trouble:
-                raise Retry(f"Postgres: {trouble}") from trouble
+                raise Retry(f"Postgres: {worded(trouble)}") from trouble
         return self._connection
 
     async def _open(self) -> asyncpg.Connection:
@@ -92,8 +92,7 @@ class Database:
             raise
         except TROUBLE as trouble:
             await self.drop()
-            words = str(trouble).partition("\n")[0]  # what follows is the detail, and may show a row
-            raise Retry(f"Postgres: {type(trouble).__name__}: {words}") from trouble
+            raise Retry(f"Postgres: {worded(trouble)}") from trouble
         except asyncio.CancelledError:
             await self.drop()
             raise
@@ -129,7 +128,7 @@ async def reach(dsn: str) -> None:
     except asyncpg.InterfaceError as wrong:
         raise UsageError(f"GONGJI_POSTGRES: {wrong}") from wrong
     except (asyncpg.PostgresError, OSError, TimeoutError) as trouble:
-        raise ServerMissing("postgres", f"{type(trouble).__name__}: {trouble}; {_remedy(trouble)}") from trouble
+        raise ServerMissing("postgres", f"{worded(trouble)}; {_remedy(trouble)}") from trouble
 
 
 def _remedy(trouble: Exception) -> str:
