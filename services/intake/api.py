@@ -17,7 +17,7 @@ from services.intake.answers import Answers, Cursor
 from services.intake.api_body import whole
 from services.intake.api_feed import Feed
 from services.intake.api_openapi import document, page
-from services.intake.api_places import asked, place_of, preferred_wait, segments
+from services.intake.api_places import Place, asked, place_of, preferred_wait
 from services.intake.api_problems import Problem, bad_parameter, refused, unreadable
 from services.intake.desk import Desk, Handed
 from services.intake.submission import Submission, read
@@ -54,8 +54,8 @@ class Counter:
                 Route("/v1/reversals", asked(self.reversals), methods=["POST"]),
                 Route("/v1/feed", asked(self.feed), methods=["POST"]),
                 Route("/v1/outcomes", asked(self.outcomes, "after")),
-                Route("/v1/claims/{number:path}", asked(self.outcome, "kind")),
-                Route("/v1/members/{member:path}", asked(self.counters, "on")),
+                Place("/v1/claims/{institution_id}/{claim_no}", asked(self.outcome, "kind")),
+                Place("/v1/members/{member_id}/counters", asked(self.counters, "on")),
             ],
             redirect_slashes=False,
         )
@@ -111,7 +111,7 @@ class Counter:
 
     async def outcome(self, request: Request) -> Response:
         """The outcome of a number."""
-        institution_id, claim_no = segments(request, "/v1/claims/", 2)
+        institution_id, claim_no = request.path_params["institution_id"], request.path_params["claim_no"]
         _check_owner(request, institution_id)
         kind = request.query_params.get("kind", "claim")
         if kind not in {"claim", "reversal"}:
@@ -137,15 +137,12 @@ class Counter:
 
     async def counters(self, request: Request) -> Response:
         """What a member has used and has left."""
-        member_id, what = segments(request, "/v1/members/", 2)
-        if what != "counters":
-            raise Problem("no_such_place")
         on = request.query_params.get("on")
         try:
             day = datetime.now(SHANGHAI).date() if on is None else read_date(on)
         except ValueError as fault:
             raise bad_parameter("on", "日期，如 2023-05-01", "a date, like 2023-05-01") from fault
-        found = await self._counters(member_id, day)
+        found = await self._counters(request.path_params["member_id"], day)
         if found is None:
             remedy = {"zh": "请核对参保人编号，或请经办机构登记", "en": "check the id, or have the agency register the member"}
             raise Problem("unknown_member", status=404, field="member_id", remedy=remedy)

@@ -97,7 +97,8 @@ class _Protocol(HttpToolsProtocol):
     """Ends a connection whose headers do not come, or do not end; and any above the number that can be held."""
 
     _deadline: TimerHandle | None = None
-    _header_bytes = 0
+    _header_bytes = 0  # as they come in, also of what has not ended
+    _head_bytes = 0  # of one request, as they are read
     _answering: RequestResponseCycle | None = None
     most_connections = _MOST_CONNECTIONS
 
@@ -120,14 +121,26 @@ class _Protocol(HttpToolsProtocol):
         if self._header_bytes > _HEADER_BYTES and not self.transport.is_closing():
             self.cut()
 
+    def on_url(self, url: bytes) -> None:
+        self._weigh(url)
+        super().on_url(url)
+
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._deadline is not None:
+            self._weigh(name, value)
             super().on_header(name, value)
         else:  # behind the body: nobody asks for these, and uvicorn would keep as many as come
             self._header_bytes += len(name) + len(value)
 
+    def _weigh(self, *pieces: bytes) -> None:
+        """What comes all at once is read before its bytes are counted. Whatever is raised here is answered with 400."""
+        self._head_bytes += sum(map(len, pieces))
+        if self._head_bytes > _HEADER_BYTES:
+            raise ValueError("too many bytes of headers")
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._head_bytes = 0
         self._expect_headers()
 
     def on_headers_complete(self) -> None:

@@ -366,6 +366,13 @@ async def test_each_refusal_says_what_is_wrong(counter: World) -> None:
         ("GET", f"/v1/claims/{HERE}/%ff", b"", {}, 404, "no_such_place"),
         ("GET", "/v1/nowhere", b"", {}, 404, "no_such_place"),
         ("DELETE", "/v1/claims", b"", {}, 405, "no_such_method"),
+        ("GET", "/v1/claims/trial", b"", {}, 405, "no_such_method"),
+        ("POST", f"/v1/claims/{HERE}/N1", b"", {}, 405, "no_such_method"),
+        ("POST", f"/v1/members/{MEMBERS[0]}/counters", b"", {}, 405, "no_such_method"),
+        ("GET", "/v1/claims/", b"", {}, 404, "no_such_place"),
+        ("POST", "/v1/claims/", mine, {}, 404, "no_such_place"),
+        ("POST", f"/v1/claims/{HERE}", mine, {}, 404, "no_such_place"),
+        ("POST", f"/v1/members/{MEMBERS[0]}/other", b"", {}, 404, "no_such_place"),
         ("GET", "/v1/outcomes?after=x", b"", {}, 400, "bad_parameter"),
         ("GET", f"/v1/members/{MEMBERS[0]}/counters?on=tomorrow", b"", {}, 400, "bad_parameter"),
         ("GET", f"/v1/members/{MEMBERS[0]}/counters?on=2023-05-02&on=2023-05-02", b"", {}, 400, "bad_parameter"),
@@ -400,6 +407,8 @@ async def test_each_refusal_says_what_is_wrong(counter: World) -> None:
                 assert (answer.status, said["code"]) == (status, code), (method, place, said)
                 assert answer.content_type == "application/problem+json"
                 assert said["request_id"] == answer.headers["X-Request-Id"]
+                assert (status == 405) == ("Allow" in answer.headers)
+                assert status != 405 or method not in answer.headers["Allow"].split(", ")
                 assert code != "bad_parameter" or (said["field"] in said["detail"] and said["field"] in said["zh"]["detail"])
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -97,4 +98,24 @@ async def test_connections_above_the_limit_are_ended_and_the_others_served(monke
         for reader, writer in inside:
             writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             assert (await asyncio.wait_for(reader.readline(), 30)).startswith(b"HTTP/1.1 200 ")
+            await hang_up(writer)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        lambda size: b"GET /" + b"x" * size + b" HTTP/1.1\r\n",
+        lambda size: b"GET / HTTP/1.1\r\nA: " + b"x" * size + b"\r\n",
+        lambda size: b"GET / HTTP/1.1\r\n" + b"A: xxxxxxx\r\n" * (size // 8),
+    ],
+    ids=["the path", "one header", "many headers"],
+)
+async def test_headers_above_the_limit_are_refused_also_when_they_come_all_at_once(head: Callable[[int], bytes]) -> None:
+    async with listening(app, Door("127.0.0.1", 0, 1.0)) as url:
+        host, port = url.removeprefix("http://").split(":")
+        for size, status in ((20_000, b"200"), (40_000, b"400")):
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(head(size) + b"Host: x\r\n\r\n")
+            with contextlib.suppress(ConnectionError):
+                assert (await asyncio.wait_for(reader.readline(), 30)).startswith(b"HTTP/1.1 " + status)
             await hang_up(writer)
