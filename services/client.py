@@ -11,7 +11,7 @@ import asyncio
 import json
 import time
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from itertools import chain, repeat
 from types import TracebackType
@@ -24,6 +24,8 @@ Record = Mapping[str, Any]
 
 _WAIT_SECONDS: Final = 20
 _PAUSES: Final = (0.1, 0.3, 1.0, 2.0, 5.0)
+_STRANGER: Final = "what answers there is no counter"
+_REACH_SECONDS: Final = 10.0
 _LONGEST_LINE: Final = 4 * 1024 * 1024
 _AHEAD: Final = 1_000  # lines read before the counter asks for them
 _TROUBLE: Final = (aiohttp.ClientError, OSError, TimeoutError)
@@ -43,12 +45,13 @@ class Unknown(Exception):
 
 
 class CounterClient:
-    """One institution at the counter. ``patience``: seconds until ``Unknown`` is raised."""
+    """One institution at the counter. ``patience``: seconds until ``Unknown`` is raised; ``cut`` hears why a stream was cut."""
 
-    def __init__(self, url: str, key: str, *, patience: float = 120.0) -> None:
+    def __init__(self, url: str, key: str, *, patience: float = 120.0, cut: Callable[[str], None] = lambda _: None) -> None:
         self._url = url.rstrip("/")
         self._key = key
         self._patience = patience
+        self._cut = cut
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -60,6 +63,15 @@ class CounterClient:
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._session is not None:
             await self._session.close()
+
+    async def reach(self) -> None:
+        """Returns when something answers at the address, whatever it is; tries once. Raises Unknown."""
+        assert self._session is not None, "use it with `async with`"
+        try:
+            async with self._session.get(f"{self._url}/health", timeout=aiohttp.ClientTimeout(total=_REACH_SECONDS)):
+                return
+        except _TROUBLE as trouble:
+            raise Unknown(f"no connection: {type(trouble).__name__}: {trouble}".rstrip(": ")) from trouble
 
     async def settle(self, record: Record) -> dict[str, Any]:
         """Settles a claim, an account use or a reversal. Returns its outcome, a rejection too. Raises Refused, Unknown."""
@@ -77,7 +89,7 @@ class CounterClient:
         return await self._insist("POST", "/v1/claims/trial", claim)
 
     async def outcome(self, institution_id: str, claim_no: str, kind: str = "claim") -> dict[str, Any] | None:
-        """The outcome of a number; None where nobody has sent it. Raises Refused, Unknown."""
+        """The outcome of a number; None where nothing stands under it. Raises Refused, Unknown."""
         number = f"{quote(institution_id, safe='')}/{quote(claim_no, safe='')}"
         try:
             return await self._insist("GET", f"/v1/claims/{number}?kind={kind}")
@@ -152,6 +164,7 @@ class CounterClient:
                 except _TROUBLE as trouble:
                     if time.monotonic() - answered_at > self._patience:
                         raise Unknown(f"the stream was cut: {trouble}") from trouble
+                    self._cut(f"{type(trouble).__name__}: {trouble}")
                     await asyncio.sleep(_PAUSES[min(attempt, len(_PAUSES) - 1)])
                     attempt += 1
             await pumping
@@ -167,9 +180,9 @@ class CounterClient:
             if answer.status in _AGAIN:
                 raise aiohttp.ClientError(f"status {answer.status}")
             if answer.status != 200:
-                raise Refused(json.loads(await answer.read()))
+                raise Refused(_problem(answer.status, await answer.read()))
             async for raw in answer.content:
-                line = json.loads(raw)
+                line = _answer(raw)
                 if line["type"] == "problem" and line["line"] is None:
                     if line["problem"]["status"] in _AGAIN:
                         raise aiohttp.ClientError(line["problem"]["code"])
@@ -197,6 +210,24 @@ class _Stream:
                 return
             self.unanswered.append(new)
             yield new + b"\n"
+
+
+def _answer(raw: bytes) -> dict[str, Any]:
+    """A line of the counter's. Raises Refused for somebody else's."""
+    with suppress(ValueError):
+        found = json.loads(raw)
+        if isinstance(found, dict) and "type" in found:
+            return found
+    raise Refused({"code": "status 200", "detail": _STRANGER})
+
+
+def _problem(status: int, body: bytes) -> Record:
+    """The problem document of a refusal; of somebody who is no counter, what that shows."""
+    with suppress(ValueError):
+        found = json.loads(body)
+        if isinstance(found, dict) and "code" in found:
+            return found
+    return {"code": f"status {status}", "detail": _STRANGER}
 
 
 async def _pump(lines: AsyncIterable[bytes], source: "asyncio.Queue[bytes | None]") -> None:

@@ -16,12 +16,14 @@ import uvloop
 from services import pipeline
 from services.adjudication.store import PostgresStore as AdjudicationBooks
 from services.counter import counter
+from services.intake.api_server import Door
 from shared.errors import UsageError
 from shared.events import SERVICES
 from shared.policy import Policies
 from shared.runtime.cache import Cache
 from shared.runtime.database import Database, reach
 from shared.runtime.ending import ended
+from shared.runtime.listener import place_of
 from shared.runtime.service import Service, prepare
 from shared.runtime.settings import Settings
 from shared.runtime.telemetry import log_to_stderr
@@ -50,10 +52,18 @@ def serve(
 def one(name: str) -> None:
     """Runs one service in this process until SIGTERM. Raises ServerMissing, Stop, UsageError."""
     settings = Settings.load()
+    _look_at_doors([name])
     log_to_stderr(settings.log_level)
     policies = Policies.load(settings.policies, settings.parameters)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_one(name, settings, policies))
+
+
+def _look_at_doors(names: Sequence[str]) -> None:
+    """What is wrong with an address or a certificate is told before anything runs. Raises UsageError."""
+    place_of("GONGJI_HTTP")
+    if "intake" in names:
+        Door.load()
 
 
 async def _one(name: str, settings: Settings, policies: Policies) -> None:
@@ -87,6 +97,7 @@ def several(names: Sequence[str]) -> None:
     """Runs each service as a process and restarts one that dies, until SIGTERM. Raises ServerMissing, Stop, UsageError."""
     settings = Settings.load()
     Policies.load(settings.policies, settings.parameters)  # a wrong pack is told once, not by every process
+    _look_at_doors(names)
     asyncio.run(_several(names, settings))
 
 

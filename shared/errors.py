@@ -14,6 +14,11 @@ def named(failure: BaseException) -> str:
     return f"{type(failure).__name__}{where}" + (f" ({constraint})" if constraint else "")
 
 
+def worded(failure: BaseException) -> str:
+    """The kind of a failure, with the first line of its words where it has any: what Postgres adds below shows a row or a key."""
+    return ": ".join(filter(None, (type(failure).__name__, str(failure).partition("\n")[0])))
+
+
 class Unreadable(Exception):
     """A record that cannot be read: quarantine it and announce it on ``claims.dead``. The sender's fault, not ours."""
 

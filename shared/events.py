@@ -28,6 +28,7 @@ DEAD: Final = "claims.dead"
 OBLIGATIONS: Final = "clearing.obligations"
 WINDOWS: Final = "clearing.windows"
 LEDGER_ROOTS: Final = "ledger.roots"
+SUBMITTED_TYPES: Final = ("claim", "reversal", "account_use")
 REGISTER_TYPES: Final = (
     "member",
     "institution",

@@ -3,7 +3,11 @@
 import hashlib
 import hmac
 import zlib
+from collections.abc import Mapping
 from json.encoder import encode_basestring_ascii as _quoted
+from typing import Any
+
+from shared.errors import Unreadable
 
 PARTS = 1024
 
@@ -16,6 +20,20 @@ def part_of(key: str) -> int:
 def partition_of(part: int, count: int) -> int:
     """The partition that carries a part when a topic has so many partitions: monotone, so the count can grow."""
     return part * count // PARTS
+
+
+def number_of(document: Mapping[str, Any], kind: str) -> tuple[str, str]:
+    """The institution and the number by which a submission is answered. Raises Unreadable where there is nobody to answer."""
+    number = document.get("use_no") if kind == "account_use" else None
+    number = number if isinstance(number, str) else document.get("claim_no")
+    institution_id = document.get("institution_id")
+    if not isinstance(institution_id, str) or not isinstance(number, str):
+        raise Unreadable("institution_id and claim_no (of an account use: use_no) must be there, as strings")
+    try:
+        (institution_id + number).encode()
+    except UnicodeEncodeError:
+        raise Unreadable("institution_id or claim_no holds half a surrogate pair") from None
+    return institution_id, number
 
 
 def claim_key(institution_id: str, claim_no: str) -> str:

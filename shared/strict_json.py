@@ -20,6 +20,7 @@ UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _BRACKET = re.compile(r"[\[\]{}]")
+_FIELD = re.compile(r"[a-z_]{1,40}", re.ASCII)
 
 
 class Numeral(msgspec.Struct, frozen=True):
@@ -39,7 +40,10 @@ def _constant(name: str) -> NoReturn:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise Unreadable("an object names a key twice")
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        # A key that is no field's name may be anything, an identity too.
+        raise Unreadable("an object names a key twice" + (f": {twice}" if _FIELD.fullmatch(twice) else ""))
     return members
 
 
@@ -58,7 +62,7 @@ def _depth(text: str) -> int:
 
 
 def read_object(value: bytes | None) -> dict[str, Any]:
-    """Reads one JSON object. Raises Unreadable, whose text never quotes the record."""
+    """Reads one JSON object. Raises Unreadable, whose text quotes nothing of the record but a field's name."""
     if not value:
         raise Unreadable("the record is empty")
     try:
@@ -70,7 +74,7 @@ def read_object(value: bytes | None) -> dict[str, Any]:
     try:
         document = _decoder.decode(text)
     except json.JSONDecodeError as error:
-        raise Unreadable(f"not JSON: {error.msg} at character {error.pos}") from None
+        raise Unreadable(f"not JSON: {error.msg.removesuffix(' at')} at character {error.pos}") from None
     except RecursionError:
         raise Unreadable("nested too deeply") from None
     if not isinstance(document, dict):

@@ -13,8 +13,10 @@ import msgspec
 from services.intake.number import Key
 from shared.events import ADJUDICATED, SUBMITTED
 from shared.identity import event_id
+from shared.outcome import Outcome, decode
 
 PAGE: Final = 500
+_LOOKED_THROUGH: Final = 200  # rejections of a partition, from the last on
 
 # The first outcome, as a repeat gets it: a later revision states differences, and is among the institution's outcomes.
 _FINAL: Final = """
@@ -23,6 +25,16 @@ _FINAL: Final = """
 """
 _SUBMISSION: Final = "select kind, digest, reversed, closed from intake.submission where institution_id = $1 and claim_no = $2"
 _REJECTION: Final = "select value from intake.rejection where event_id = $1"
+# Rejections that bind no number are kept by their content: of an institution's latest, those that name the number are looked at.
+_LATEST_REJECTIONS: Final = """
+    select value from unnest($3::int[]) as asked (place)
+    cross join lateral (
+        select value from intake.outgoing
+        where rejected_institution = $1 and source_partition = place
+        order by seq desc limit $4
+    ) as latest
+    where position($2::bytea in value) > 0
+"""
 _DIGESTS: Final = """
     select institution_id, claim_no, digest from intake.submission
     join unnest($1::text[], $2::text[]) as asked (institution_id, claim_no) using (institution_id, claim_no)
@@ -110,6 +122,22 @@ class Answers:
                 answered = "reversal" if kind == "reversal" else number["kind"]
                 return Found(await connection.fetchval(_REJECTION, event_id(answered, institution_id, claim_no)))
             return Found(None)
+
+    async def turned_away(self, institution_id: str, claim_no: str, kind: str, partitions: int) -> tuple[Outcome, bytes] | None:
+        """What was last sent under a number that it did not bind, where that is not long ago, with the bytes of its outcome."""
+        number = await self._pool.fetchrow(_SUBMISSION, institution_id, claim_no)
+        if number is not None and (kind == "claim" or number["reversed"]):
+            return None  # the number is used, by a reversal that came first
+        named = b'_no":' + msgspec.json.encode(claim_no)  # of an account use: use_no
+        places = list(range(partitions))
+        rows = await self._pool.fetch(_LATEST_REJECTIONS, institution_id, named, places, _LOOKED_THROUGH)
+        found = [(decode(row["value"]), row["value"]) for row in rows]
+        same = [
+            one
+            for one in found
+            if claim_no in (one[0].claim_no, one[0].use_no) and (one[0].kind == "reversal") == (kind == "reversal")
+        ]
+        return max(same, key=lambda one: str(one[0].settled_at), default=None)
 
     async def read_up_to(self, partition: int) -> int:
         """The offset up to which intake has applied a partition of ``claims.submitted``."""

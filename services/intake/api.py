@@ -17,9 +17,8 @@ from services.intake.answers import Answers, Cursor
 from services.intake.api_body import whole
 from services.intake.api_feed import Feed
 from services.intake.api_openapi import document, page
-from services.intake.api_places import place_of, preferred_wait, segments
-from services.intake.api_problems import Problem, refused
-from services.intake.api_remedies import unreadable_because
+from services.intake.api_places import Place, asked, place_of, preferred_wait
+from services.intake.api_problems import Problem, bad_parameter, refused, unreadable
 from services.intake.desk import Desk, Handed
 from services.intake.submission import Submission, read
 from shared.calendar import SHANGHAI, read_date
@@ -47,16 +46,16 @@ class Counter:
         """The places as an ASGI app, for the guard to stand before."""
         return Router(
             [
-                Route("/", self.description),
-                Route("/openapi.json", self.openapi),
-                Route("/health", self.health),
-                Route("/v1/claims/trial", self.trial, methods=["POST"]),
-                Route("/v1/claims", self.claims, methods=["POST"]),
-                Route("/v1/reversals", self.reversals, methods=["POST"]),
-                Route("/v1/feed", self.feed, methods=["POST"]),
-                Route("/v1/outcomes", self.outcomes),
-                Route("/v1/claims/{number:path}", self.outcome),
-                Route("/v1/members/{member:path}", self.counters),
+                Route("/", asked(self.description)),
+                Route("/openapi.json", asked(self.openapi)),
+                Route("/health", asked(self.health)),
+                Route("/v1/claims/trial", asked(self.trial), methods=["POST"]),
+                Route("/v1/claims", asked(self.claims), methods=["POST"]),
+                Route("/v1/reversals", asked(self.reversals), methods=["POST"]),
+                Route("/v1/feed", asked(self.feed), methods=["POST"]),
+                Route("/v1/outcomes", asked(self.outcomes, "after")),
+                Place("/v1/claims/{institution_id}/{claim_no}", asked(self.outcome, "kind")),
+                Place("/v1/members/{member_id}/counters", asked(self.counters, "on")),
             ],
             redirect_slashes=False,
         )
@@ -112,40 +111,38 @@ class Counter:
 
     async def outcome(self, request: Request) -> Response:
         """The outcome of a number."""
-        institution_id, claim_no = segments(request, "/v1/claims/", 2)
+        institution_id, claim_no = request.path_params["institution_id"], request.path_params["claim_no"]
         _check_owner(request, institution_id)
-        kind = _parameter(request, "kind", "claim")
+        kind = request.query_params.get("kind", "claim")
         if kind not in {"claim", "reversal"}:
-            raise _bad("kind", "claim 或 reversal", "claim or reversal")
+            raise bad_parameter("kind", "claim 或 reversal", "claim or reversal")
         found = await self._desk.ask(institution_id, claim_no, kind)
         if found is None:
-            raise Problem("not_found")
+            turned_away = await self._answers.turned_away(institution_id, claim_no, kind, self._partitions)
+            raise not_bound(*turned_away) if turned_away else Problem("not_found")
         if found.value is None:
             return _json({"status": "in_progress"}, status=202, headers={"retry-after": "1"})
         return Response(found.value, media_type="application/json")
 
     async def outcomes(self, request: Request) -> Response:
         """The institution's own outcomes, a page at a time."""
-        after = _parameter(request, "after", "")
+        after = request.query_params.get("after", "")
         try:
             cursor = Cursor.read(after, self._partitions) if after else Cursor.start(self._partitions)
         except ValueError as fault:
-            raise _bad("after", "上一页返回的 next", "the `next` of the page before") from fault
+            raise bad_parameter("after", "上一页返回的 next", "the `next` of the page before") from fault
         found = await self._answers.page(request.state.institution_id, cursor)
         tail = msgspec.json.encode({"next": found.next.written(), "more": found.more})
         return Response(b'{"outcomes":[' + b",".join(found.outcomes) + b"]," + tail[1:], media_type="application/json")
 
     async def counters(self, request: Request) -> Response:
         """What a member has used and has left."""
-        member_id, what = segments(request, "/v1/members/", 2)
-        if what != "counters":
-            raise Problem("no_such_place")
-        on = _parameter(request, "on", "")
+        on = request.query_params.get("on")
         try:
-            day = read_date(on) if on else datetime.now(SHANGHAI).date()
+            day = datetime.now(SHANGHAI).date() if on is None else read_date(on)
         except ValueError as fault:
-            raise _bad("on", "日期，如 2023-05-01", "a date, like 2023-05-01") from fault
-        found = await self._counters(member_id, day)
+            raise bad_parameter("on", "日期，如 2023-05-01", "a date, like 2023-05-01") from fault
+        found = await self._counters(request.path_params["member_id"], day)
         if found is None:
             remedy = {"zh": "请核对参保人编号，或请经办机构登记", "en": "check the id, or have the agency register the member"}
             raise Problem("unknown_member", status=404, field="member_id", remedy=remedy)
@@ -157,8 +154,8 @@ async def _handed(request: Request, kinds: tuple[str, ...]) -> Handed:
     value = await whole(request)
     try:
         submission = read(value)
-    except Unreadable as unreadable:
-        raise Problem("unreadable", unreadable_because(str(unreadable))) from unreadable
+    except Unreadable as fault:
+        raise unreadable(str(fault)) from fault
     _check_owner(request, submission.institution_id)
     if submission.kind not in kinds:
         raise Problem("wrong_type", (f"此处接受：{'、'.join(kinds)}", f"taken here: {', '.join(kinds)}"))
@@ -172,15 +169,6 @@ def _check_owner(request: Request, institution_id: str) -> None:
         raise Problem("other_institution")
 
 
-def _parameter(request: Request, name: str, default: str) -> str:
-    given = request.query_params.getlist(name)
-    return given[0] if len(given) == 1 else default
-
-
-def _bad(name: str, zh: str, en: str) -> Problem:
-    return Problem("bad_parameter", (f"参数 {name} 应为：{zh}", f"{name} must be {en}"), field=name)
-
-
 def rejected(outcome: Outcome, value: bytes, submission: Submission) -> Problem:
     """The problem that tells of a rejection, with the outcome as it stands in the books."""
     stale = {} if outcome.stale is msgspec.UNSET else msgspec.to_builtins(outcome.stale)
@@ -188,6 +176,14 @@ def rejected(outcome: Outcome, value: bytes, submission: Submission) -> Problem:
     if submission.kind == "account_use" and problem.more["field"] == "claim_no":
         problem.more["field"] = "use_no"
     return problem
+
+
+def not_bound(outcome: Outcome, value: bytes) -> Problem:
+    """The problem of a number under which nothing stands, because what was sent was rejected without using it up."""
+    said = refused(outcome.reasons, rejection=msgspec.Raw(value))
+    zh = f"该号下没有结算：最近一次发送被拒收（{said.code}），该号未占用"
+    en = f"nothing stands under this number: what was sent last was rejected as {said.code}, and the number is still free"
+    return Problem("not_found", (zh, en), **said.more)
 
 
 def _json(content: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

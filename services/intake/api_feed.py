@@ -16,8 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from services.intake.api_body import MOST_BYTES, lines
 from services.intake.api_places import place_of
-from services.intake.api_problems import Problem
-from services.intake.api_remedies import unreadable_because
+from services.intake.api_problems import Problem, unreadable
 from services.intake.desk import Desk, Handed, Waiting
 from services.intake.submission import read
 from shared.errors import Retry, Unreadable
@@ -134,8 +133,8 @@ class Feed(Response):
             return _Line(number, None, Problem("too_large"))
         try:
             submission = read(line)
-        except Unreadable as unreadable:
-            return _Line(number, None, Problem("unreadable", unreadable_because(str(unreadable))))
+        except Unreadable as fault:
+            return _Line(number, None, unreadable(str(fault)))
         if submission.institution_id != self._owner:
             return _Line(number, None, Problem("other_institution"))
         return _Line(number, Handed(submission, line))

@@ -34,7 +34,7 @@ _FEED: Final = "\n".join(json.dumps(one, ensure_ascii=False) for one in (CLAIM, 
 
 # The patterns by which fields are read are written for another engine, and these say the same.
 _PATTERNS: Final = {
-    "amount": r"^(0|[1-9][0-9]{0,11})(\.[0-9]{1,2})?$",
+    "amount": r"^(0|[1-9][0-9]{0,12})(\.[0-9]{1,2})?$",
     "quantity": r"^(0|[1-9][0-9]{0,11})(\.[0-9]{1,4})?$",
     "unit_price": r"^(0|[1-9][0-9]{0,11})(\.[0-9]{1,6})?$",
     "insured_region": r"^[0-9]{6}$",
@@ -105,7 +105,7 @@ def _feed() -> dict[str, Any]:
                 "content": {"application/x-ndjson": {"schema": {"type": "string"}}},
             }
         }
-        | _problems(401, 415, 429, 500, 503),
+        | _problems(400, 401, 415, 429, 500, 503),
     }
 
 
@@ -255,6 +255,10 @@ _SMALL: Final[dict[str, Any]] = {
             "remedy": {"type": "object"},
             "reasons": {"type": "array", "items": {"$ref": _REF.format(model="Reason")}},
             "outcome": {"$ref": _REF.format(model="Outcome")},
+            "rejection": {
+                "$ref": _REF.format(model="Outcome"),
+                "description": "of what was sent last and did not bind its number",
+            },
             "request_id": {"type": "string"},
         },
         "required": ["type", "title", "status", "detail", "code", "zh", "remedy", "request_id"],

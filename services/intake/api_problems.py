@@ -5,7 +5,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from services.intake.api_remedies import REMEDIES
+from services.intake.api_remedies import REMEDIES, unreadable_because
 from shared.reasons import TEXTS, Reason
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -34,8 +34,9 @@ KINDS: Final[dict[str, Kind]] = {
         "只能提交和查看本机构的结算", "an institution submits and sees only its own",
     ),
     "not_found": Kind(
-        404, "没有该结算号", "nobody has sent this number",
-        "若刚刚发送过，请稍候再查，或原样重发", "if it was sent just now, ask again, or send the same again",
+        404, "该号下没有结算", "nothing stands under this number",
+        "若刚刚发送过，请稍候再查，或原样重发；记录本身被拒收（如 malformed）的，该号未占用",
+        "if it was sent just now, ask again or send the same again; a record rejected for itself leaves its number free",
     ),
     "no_such_place": Kind(404, "没有该地址", "no such place", "请查看 /openapi.json", "see /openapi.json"),
     "no_such_method": Kind(405, "不支持该方法", "method not allowed", "请查看 /openapi.json", "see /openapi.json"),
@@ -102,6 +103,17 @@ class Problem(Exception):
     def body(self, request_id: str) -> bytes:
         """The document's bytes."""
         return msgspec.json.encode(self.document(request_id))
+
+
+def unreadable(text: str) -> Problem:
+    """The problem of a record that cannot be read, for a reason of ``shared.errors.Unreadable``."""
+    because, (zh, en) = unreadable_because(text)
+    return Problem("unreadable", because, remedy={"zh": zh, "en": en})
+
+
+def bad_parameter(name: str, zh: str, en: str) -> Problem:
+    """The problem of a parameter that is not what it must be."""
+    return Problem("bad_parameter", (f"参数 {name} 应为：{zh}", f"{name} must be {en}"), field=name)
 
 
 def refused(reasons: Sequence[Reason], **more: Any) -> Problem:

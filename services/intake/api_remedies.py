@@ -74,20 +74,40 @@ REMEDIES: Final[dict[str, Remedy]] = {
     "quote_stale": _remedy("quote", "请重新试算，以新的 quote 提交", "make a new trial and send its quote", _USED),
 }
 
-# How each text of ``shared.errors.Unreadable`` begins, and what it says in Chinese.
+_RECORD: Final = ("请发送一个 UTF-8 JSON 对象", "send one JSON object in UTF-8")
+
+# How each text of ``shared.errors.Unreadable`` begins, what it says in Chinese, and what mends it.
 _UNREADABLE: Final = (
-    ("the record is empty", "内容为空"),
-    ("not UTF-8", "不是 UTF-8 编码"),
-    ("not JSON", "不是合法的 JSON"),
-    ("not a JSON object", "不是 JSON 对象"),
-    ("nested", "嵌套过深"),
-    ("an object names a key twice", "同一对象中字段名重复"),
-    ("institution_id and claim_no", "须有字符串 institution_id 和 claim_no（账户使用为 use_no）"),
-    ("institution_id or claim_no holds", "institution_id 或 claim_no 含半个代理对"),
+    ("the record is empty", "内容为空", _RECORD),
+    ("not UTF-8", "不是 UTF-8 编码", _RECORD),
+    ("not JSON", "不是合法的 JSON", _RECORD),
+    ("not a JSON object", "不是 JSON 对象", _RECORD),
+    ("nested", "嵌套过深", _RECORD),
+    ("an object names a key twice", "同一对象中字段名重复", ("每个字段只填一次", "give each field once")),
+    (
+        "a register line",
+        "登记数据不是结算记录",
+        (
+            "此处接受 claim、reversal、account_use；登记数据由经办机构发往 register.* 主题",
+            "claim, reversal and account_use are taken here; the agency sends register data to the register.* topics",
+        ),
+    ),
+    (
+        "institution_id and claim_no",
+        "须有字符串 institution_id 和 claim_no（账户使用为 use_no）",
+        ("请填写这两个字段，均为字符串", "give both fields, as strings"),
+    ),
+    (
+        "institution_id or claim_no holds",
+        "institution_id 或 claim_no 含半个代理对",
+        ("请改正该字段中的字符", "correct the characters of that field"),
+    ),
 )
 
 
-def unreadable_because(text: str) -> tuple[str, str]:
-    """What is unreadable about a record, in both languages; the exact place stays in the reader's own words."""
-    zh = next((chinese for start, chinese in _UNREADABLE if text.startswith(start)), "无法读取")
-    return f"{zh}（{text}）", text
+def unreadable_because(text: str) -> tuple[tuple[str, str], tuple[str, str]]:
+    """What is unreadable about a record and what mends it, each in both languages; the place stays in the reader's own words."""
+    for start, zh, remedy in _UNREADABLE:
+        if text.startswith(start):
+            return (f"{zh}（{text}）", text), remedy
+    return (f"无法读取（{text}）", text), _RECORD

@@ -9,6 +9,7 @@ import ssl
 from asyncio import TimerHandle
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Self
 
 import uvicorn
@@ -17,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from services.intake.api_guard import LINE
 from shared.errors import UsageError
+from shared.runtime.listener import Place, listener, place_of
 
 _HEADER_SECONDS: Final = 10.0  # from the connection, or the end of the request before, to the end of the headers
 _HEADER_BYTES: Final = 32_768
@@ -40,15 +42,33 @@ class Door:
     @classmethod
     def load(cls) -> Self:
         """Reads ``GONGJI_API*`` from the environment. Raises UsageError."""
-        address = os.environ.get("GONGJI_API", "127.0.0.1:0")
-        host, colon, port = address.rpartition(":")
-        if not (colon and port.isascii() and port.isdecimal() and int(port) < 65536):
-            raise UsageError(f"GONGJI_API={address!r}: give host:port")
+        host, port = place_of("GONGJI_API")
         rate = os.environ.get("GONGJI_API_RATE", "200")
         if not (rate.isascii() and rate.isdecimal() and int(rate) > 0):
             raise UsageError(f"GONGJI_API_RATE={rate!r}: a whole number of requests a second is needed")
-        files = (os.environ.get(f"GONGJI_API_{name}") for name in ("CERT", "CERT_KEY", "CLIENT_CA"))
-        return cls(host.strip("[]") or "127.0.0.1", int(port), float(rate), *files)
+        files = (os.environ.get(f"GONGJI_API_{name}") or None for name in ("CERT", "CERT_KEY", "CLIENT_CA"))
+        door = cls(host, port, float(rate), *files)
+        door.check_files()
+        return door
+
+    def check_files(self) -> None:
+        """Raises UsageError for files that would leave the door plainer than was asked for, or unable to open."""
+        if self.certificate is None:
+            for name, file in (("CERT_KEY", self.certificate_key), ("CLIENT_CA", self.client_authority)):
+                if file is not None:
+                    raise UsageError(f"GONGJI_API_{name}={file}: give GONGJI_API_CERT too; the counter has no TLS without it")
+            return
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        named = f"GONGJI_API_CERT={self.certificate}"
+        if self.certificate_key is not None:
+            with _usable(f"GONGJI_API_CERT_KEY={self.certificate_key}", "the key of GONGJI_API_CERT is needed, in PEM"):
+                Path(self.certificate_key).read_bytes()
+            named += f", GONGJI_API_CERT_KEY={self.certificate_key}"
+        with _usable(named, "a certificate and its own key are needed, in PEM and without a password"):
+            context.load_cert_chain(self.certificate, self.certificate_key, password="")
+        if self.client_authority is not None:
+            with _usable(f"GONGJI_API_CLIENT_CA={self.client_authority}", "an authority's certificates are needed, in PEM"):
+                context.load_verify_locations(self.client_authority)
 
     def tls(self) -> dict[str, Any]:
         """The settings of uvicorn for TLS; none without a certificate."""
@@ -63,11 +83,22 @@ class Door:
         }
 
 
+@contextlib.contextmanager
+def _usable(named: str, needed: str) -> Iterator[None]:
+    """The use of files. Raises UsageError with the variables that named them."""
+    try:
+        yield
+    except OSError as trouble:  # also what OpenSSL says
+        why = getattr(trouble, "reason", None) or trouble.strerror or type(trouble).__name__
+        raise UsageError(f"{named}: {why}; {needed}") from trouble
+
+
 class _Protocol(HttpToolsProtocol):
     """Ends a connection whose headers do not come, or do not end; and any above the number that can be held."""
 
     _deadline: TimerHandle | None = None
-    _header_bytes = 0
+    _header_bytes = 0  # as they come in, also of what has not ended
+    _head_bytes = 0  # of one request, as they are read
     _answering: RequestResponseCycle | None = None
     most_connections = _MOST_CONNECTIONS
 
@@ -90,14 +121,26 @@ class _Protocol(HttpToolsProtocol):
         if self._header_bytes > _HEADER_BYTES and not self.transport.is_closing():
             self.cut()
 
+    def on_url(self, url: bytes) -> None:
+        self._weigh(url)
+        super().on_url(url)
+
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._deadline is not None:
+            self._weigh(name, value)
             super().on_header(name, value)
         else:  # behind the body: nobody asks for these, and uvicorn would keep as many as come
             self._header_bytes += len(name) + len(value)
 
+    def _weigh(self, *pieces: bytes) -> None:
+        """What comes all at once is read before its bytes are counted. Whatever is raised here is answered with 400."""
+        self._head_bytes += sum(map(len, pieces))
+        if self._head_bytes > _HEADER_BYTES:
+            raise ValueError("too many bytes of headers")
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._head_bytes = 0
         self._expect_headers()
 
     def on_headers_complete(self) -> None:
@@ -155,21 +198,17 @@ class _Server(uvicorn.Server):
 async def listening(app: ASGIApp, door: Door) -> AsyncIterator[str]:
     """Serves until the block ends, then lets answers under way finish. Gives the address. Raises UsageError."""
     _Protocol.most_connections = min(_MOST_CONNECTIONS, _files() - _OTHER_FILES)
-    family = socket.AF_INET6 if ":" in door.host else socket.AF_INET
-    try:
-        listener = socket.create_server((door.host, door.port), family=family, backlog=1024)
-    except OSError as trouble:
-        raise UsageError(f"GONGJI_API={door.host}:{door.port}: {trouble.strerror}") from trouble
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_MS)
+    taken = listener("GONGJI_API", Place(door.host, door.port), backlog=1024)
+    taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_MS)
     config = uvicorn.Config(
         app, http=_Protocol, ws="none", lifespan="off", log_config=None, access_log=False, server_header=False,
         proxy_headers=False, timeout_keep_alive=30, timeout_graceful_shutdown=_DRAIN_SECONDS, **door.tls(),
     )  # fmt: skip
     server = _Server(config)
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    serving = asyncio.create_task(server.serve(sockets=[taken]))
     scheme = "https" if door.certificate else "http"
     try:
-        yield f"{scheme}://{door.host}:{listener.getsockname()[1]}"
+        yield f"{scheme}://{door.host}:{taken.getsockname()[1]}"
     finally:
         server.should_exit = True
         await serving

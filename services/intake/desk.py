@@ -14,6 +14,7 @@ from services.intake.replies import Replies
 from services.intake.steps import possible_ids
 from services.intake.submission import Submission
 from services.intake.together import Together
+from shared.errors import Retry
 from shared.events import SUBMITTED
 from shared.identity import event_id, part_of, partition_of
 from shared.runtime.database import TROUBLE
@@ -23,6 +24,7 @@ from shared.runtime.step import Message
 Digests = Together[Key, str]  # the content that numbers are bound to
 
 _LOOK_SECONDS: Final = 5.0  # after so long without hearing anything, it is looked for in Postgres
+_HANDING_IN_SECONDS: Final = 1.0  # so long Kafka may take at least, also for who would not wait for an outcome
 _LONGEST_KEY: Final = 256
 _UNREAD_SECONDS: Final = 2.0  # so long a question waits for intake to read what was sent before it
 _UNREAD_PAUSE: Final = 0.05
@@ -89,9 +91,17 @@ class Desk:
         return True
 
     async def settle(self, handed: Handed, seconds: float) -> bytes | None:
-        """Hands one submission in and waits: its outcome, or None where that has not come in time. Raises Retry."""
-        waiting = await self.hand_in([handed])
-        return (await waiting.outcomes(seconds))[0]
+        """Hands one submission in and waits: its outcome, or None where that has not come in time.
+
+        Raises Retry, also where Kafka has not taken it in that time: it may still, and whoever sends it again sends a repeat.
+        """
+        deadline = time.monotonic() + seconds
+        try:
+            async with asyncio.timeout(max(seconds, _HANDING_IN_SECONDS)):
+                waiting = await self.hand_in([handed])
+        except TimeoutError as slow:
+            raise Retry("Kafka has not taken it within the wait") from slow
+        return (await waiting.outcomes(max(0.0, deadline - time.monotonic())))[0]
 
     async def hand_in(self, handed: Sequence[Handed]) -> "Waiting":
         """Hands submissions in, in this order; what is returned must be waited for.

@@ -24,8 +24,8 @@ _NUMBER = (
     "a string of 1 to 30 printable characters, no space at either end",
 )
 _AMOUNT = (
-    '以元为单位、至多两位小数的非负字符串，如 "123.45"',
-    'a non-negative string in yuan with at most two decimals, like "123.45"',
+    '以元为单位、整数至多 13 位且无前导零、至多两位小数的非负字符串，如 "123.45"',
+    'a non-negative string in yuan, at most 13 digits with no leading zero and two decimals, like "123.45"',
 )
 _INSTANT = (
     '带时区的 RFC 3339 时间，如 "2023-05-01T09:30:00+08:00"',
@@ -77,12 +77,12 @@ EXPECTED: Final[dict[str, tuple[str, str]]] = {
         "a positive integer or at most 30 printable characters, once in a claim",
     ),
     "quantity": (
-        '至多四位小数的非负字符串，如 "1.5"',
-        'a non-negative string with at most four decimals, like "1.5"',
+        '整数至多 12 位且无前导零、至多四位小数的非负字符串，如 "1.5"',
+        'a non-negative string of at most 12 digits with no leading zero and four decimals, like "1.5"',
     ),
     "unit_price": (
-        '至多六位小数的非负字符串，如 "12.345"',
-        'a non-negative string with at most six decimals, like "12.345"',
+        '整数至多 12 位且无前导零、至多六位小数的非负字符串，如 "12.345"',
+        'a non-negative string of at most 12 digits with no leading zero and six decimals, like "12.345"',
     ),
     "excluded_as": (
         "work_injury、third_party、public_health、abroad 或 wellness",

@@ -27,6 +27,8 @@ from services.intake.forms import (
 )
 from shared.claim import AccountUse, Amounts, Claim, Line, Reversal
 from shared.errors import Unreadable
+from shared.events import REGISTER_TYPES
+from shared.identity import number_of
 from shared.reasons import Reason
 from shared.strict_json import canonical, read_object
 
@@ -76,7 +78,9 @@ def read_carefully(value: bytes | None) -> Submission:
     document = read_object(value)
     stated = document.get("type")
     kind = stated if isinstance(stated, str) and stated in FORMS else "claim"
-    identity = _identity(document, kind)
+    if stated in REGISTER_TYPES and not {"claim_no", "institution_id"} <= document.keys():
+        raise Unreadable("a register line is no submission: it goes to the topic of its type")
+    identity = number_of(document, kind)
     if stated != kind:
         fault = faults.wrong("type", stated) if "type" in document else faults.missing("type")
         return _malformed(document, kind, identity, (fault,))
@@ -93,19 +97,6 @@ def read_carefully(value: bytes | None) -> Submission:
         case AccountUseForm():
             return _account_use(form)
     raise TypeError(f"no reader for a {kind}")
-
-
-def _identity(document: dict[str, Any], kind: str) -> tuple[str, str]:
-    number = document.get("use_no") if kind == "account_use" else None
-    number = number if isinstance(number, str) else document.get("claim_no")
-    institution_id = document.get("institution_id")
-    if not isinstance(institution_id, str) or not isinstance(number, str):
-        raise Unreadable("institution_id and claim_no (of an account use: use_no) must be there, as strings")
-    try:
-        (institution_id + number).encode()
-    except UnicodeEncodeError:
-        raise Unreadable("institution_id or claim_no holds half a surrogate pair") from None
-    return institution_id, number
 
 
 def _malformed(document: dict[str, Any], kind: str, identity: tuple[str, str], problems: tuple[Reason, ...]) -> Submission:

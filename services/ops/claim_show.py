@@ -31,12 +31,14 @@ _SUBMISSION: Final = """
     from intake.submission where (institution_id, claim_no) = ($1, $2)
 """
 # Rejections of intake are kept by their id alone, which only their content gives: they are looked for by their bytes.
-_REJECTIONS: Final = """
+_TURNED_AWAY: Final = """
     select value from intake.rejection
-    where position(convert_to('"institution_id":' || to_json($1::text)::text, 'utf8') in value) > 0
-        and (position(convert_to('"claim_no":' || to_json($2::text)::text, 'utf8') in value) > 0
-            or position(convert_to('"use_no":' || to_json($2::text)::text, 'utf8') in value) > 0)
+    where (position(convert_to('"claim_no":' || to_json($1::text)::text, 'utf8') in value) > 0
+            or position(convert_to('"use_no":' || to_json($1::text)::text, 'utf8') in value) > 0)
 """
+_REJECTIONS: Final = (
+    _TURNED_AWAY + "and position(convert_to('\"institution_id\":' || to_json($2::text)::text, 'utf8') in value) > 0"
+)
 _DECISIONS: Final = """
     select kind, revision, outcome, period, visited_on, total, deductible, pooled, large_expense, civil_servant, veterans,
         pack_hash, source_topic || '/' || source_partition || '#' || seq as announced_as
@@ -91,6 +93,8 @@ def show(
         for one in whose:
             typer.echo(one)
         raise typer.Exit(1)
+    if journey["rejections"] and not (journey["submission"] or journey["quarantine"]):
+        _say(f"no claim stands under {claim_no}: what was sent was rejected, and does not bind the number, which is still free")
     if as_json:
         typer.echo(json.dumps(journey, ensure_ascii=False))
     else:
@@ -101,6 +105,9 @@ async def _find(claim_no: str, institution: str | None) -> tuple[list[str], dict
     """Whose number it is, and its journey if it is one institution's."""
     async with reader(Settings.load().postgres) as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         whose = [row[0] for row in await connection.fetch(_WHOSE, claim_no)]
+        if not whose or (institution and institution not in whose):
+            turned_away = [decode(row["value"]).institution_id for row in await connection.fetch(_TURNED_AWAY, claim_no)]
+            whose = sorted({*whose, *turned_away})
         if institution is not None:
             whose = [one for one in whose if one == institution]
         if len(whose) != 1:
@@ -113,7 +120,7 @@ async def _journey(connection: asyncpg.Connection, institution_id: str, claim_no
         return [_plain(row) for row in await connection.fetch(query, institution_id, claim_no)]
 
     outcomes = await connection.fetch(_OUTCOMES, institution_id, claim_no)
-    rejections = await connection.fetch(_REJECTIONS, institution_id, claim_no)
+    rejections = await connection.fetch(_REJECTIONS, claim_no, institution_id)
     return {
         "institution_id": institution_id,
         "claim_no": claim_no,

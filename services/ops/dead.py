@@ -53,6 +53,13 @@ class Chosen(NamedTuple):
     states: tuple[str, ...] = ("held",)
 
 
+class Done(NamedTuple):
+    """The rows that a command was done to; and of the numbers given, those left, with their state (None: no such row)."""
+
+    ids: list[int]
+    left: dict[int, str | None]
+
+
 _CHOSEN = """
     from runtime.quarantine where state = any($1::text[])
         and ($2::bigint[] is null or id = any($2::bigint[])) and ($3::text is null or service = $3)
@@ -63,6 +70,7 @@ _ROWS = f"""
         first_failed_at, last_failed_at, closed_at, closed_why {_CHOSEN}
     order by service, topic, partition, coalesce(rank, id), id
 """
+_STATES = "select id, state from runtime.quarantine where id = any($1::bigint[])"
 _DISCARD = """
     update runtime.quarantine set state = 'discarded', closed_at = now(), closed_why = $2
     where id = any($1::bigint[]) and state = 'held' returning id
@@ -153,18 +161,18 @@ async def _rows(connection: asyncpg.Connection, chosen: Chosen) -> Sequence[asyn
     return rows
 
 
-async def _redrive(chosen: Chosen, why: str) -> list[int]:
+async def _redrive(chosen: Chosen, why: str) -> Done:
     settings = Settings.load()
     producer = await _producer(settings.kafka)  # before anything is written down: it may not be there
     try:
-        rows = await _note(settings, chosen, why)
+        rows, done = await _note(settings, chosen, why)
         await _send(producer, rows)
     finally:
         await producer.stop()
-    return [row["id"] for row in rows]
+    return done
 
 
-async def _note(settings: Settings, chosen: Chosen, why: str) -> Sequence[asyncpg.Record]:
+async def _note(settings: Settings, chosen: Chosen, why: str) -> tuple[Sequence[asyncpg.Record], Done]:
     """What is to be sent again, written down. Raises ServerMissing."""
     database = await _database(settings)
     try:
@@ -173,14 +181,14 @@ async def _note(settings: Settings, chosen: Chosen, why: str) -> Sequence[asyncp
             ids = [row["id"] for row in rows]
             if ids:
                 await log_command(tx, REDRIVE, why, {"ids": ids, "state": "held"}, {"ids": ids, "state": "sent again"})
+            return rows, Done(ids, await _left(tx, chosen, ids))
     except Retry as trouble:
         raise ServerMissing("postgres", str(trouble)) from trouble
     finally:
         await database.close()
-    return rows
 
 
-async def _discard(chosen: Chosen, why: str) -> list[int]:
+async def _discard(chosen: Chosen, why: str) -> Done:
     database = await _database(Settings.load())
     try:
         async with database.transaction() as tx:
@@ -188,11 +196,16 @@ async def _discard(chosen: Chosen, why: str) -> list[int]:
             ids = sorted(row["id"] for row in await tx.fetch(_DISCARD, wanted, why))
             if ids:
                 await log_command(tx, DISCARD, why, {"ids": ids, "state": "held"}, {"ids": ids, "state": "discarded"})
+            return Done(ids, await _left(tx, chosen, ids))
     except Retry as trouble:
         raise ServerMissing("postgres", str(trouble)) from trouble
     finally:
         await database.close()
-    return ids
+
+
+async def _left(tx: asyncpg.Connection, chosen: Chosen, done: Sequence[int]) -> dict[int, str | None]:
+    states = {row["id"]: row["state"] for row in await tx.fetch(_STATES, chosen.ids or [])}
+    return {number: states.get(number) for number in chosen.ids or () if number not in done}
 
 
 async def _database(settings: Settings) -> Database:
@@ -265,11 +278,17 @@ def _bytes(value: bytes | None) -> str | dict[str, str] | None:
         return {"base64": base64.b64encode(value).decode()}
 
 
-def _done(what: str, ids: Sequence[int], *, as_json: bool) -> None:
+def _done(what: str, done: Done, *, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps({what: list(ids)}))
-    _say(f"{what}: {len(ids)}" if ids else "nothing that is held was meant")
-    if not ids:
+        left = [{"id": number, "state": state} for number, state in done.left.items()]
+        typer.echo(json.dumps({what: done.ids} | ({"not_" + what: left} if left else {})))
+    if done.ids:
+        _say(f"{what} {len(done.ids)} of the dead letters: {', '.join(map(str, done.ids))}")
+    for number, state in done.left.items():
+        _say(f"not {what}: {number}, {f'which is {state}' if state else 'which is not there'}")
+    if not (done.ids or done.left):
+        _say("nothing that is held was meant")
+    if done.left or not done.ids:
         raise typer.Exit(1)
 
 

@@ -61,7 +61,13 @@ def send(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="With --http: print every answer.")] = False,
 ) -> None:
-    """Stream feeds into intake, register lines applied by every consumer before the claims after them."""
+    """Stream feeds into intake, register lines applied by every consumer before the claims after them.
+
+    A line that is no record (no JSON, no known type, no identity) is named,
+    and the exit code is 1. Over Kafka it is sent all the same, so that nothing
+    is lost: it ends as a dead letter (gongji dead list), or is rejected where
+    it has a number. Only a line of more than 1,000,000 bytes is not sent.
+    """
     began = time.monotonic()
     if http is not None:
         _send_over_http(http, files, began, show=as_json)
@@ -72,7 +78,9 @@ def send(
     if len(sent.faults) > _FAULTS_SHOWN:
         _say(f"and {len(sent.faults) - _FAULTS_SHOWN} more lines that cannot be taken")
     _say(f"sent {sent.register} register lines, {sent.submitted} submissions in {time.monotonic() - began:.1f} s")
-    if sent.too_large:
+    if sent.faults:
+        refused = f"; {sent.too_large} of them are too large and were not sent" if sent.too_large else ""
+        _say(f"{len(sent.faults)} lines are no records, and end as dead letters or rejections{refused}")
         raise typer.Exit(1)
 
 
@@ -82,9 +90,11 @@ def _send_over_http(url: str, files: Sequence[Path], began: float, *, show: bool
     key = given("GONGJI_KEY")
     if not key:
         raise UsageError("--http needs the institution's key in GONGJI_KEY (gongji institution key create)")
+    if not (key.isascii() and key.isprintable()):
+        raise UsageError("GONGJI_KEY: this is no key; it is one line, as `gongji institution key create` printed it")
     with ExitStack() as opened:
         streams = [(str(path), _open(path, opened)) for path in files]
-        answered = asyncio.run(send_over_http(url, key, _lines(streams), show=show))
+        answered = asyncio.run(send_over_http(url, key, _lines(streams), show=show, say=_say))
     for place, what in answered.faults[:_FAULTS_SHOWN]:
         _say(f"{place}: {what}")
     _say(f"{answered.outcomes} outcomes, {answered.rejected} of them rejections, in {time.monotonic() - began:.1f} s")

@@ -2,15 +2,21 @@
 
 import asyncio
 import sys
+import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urlsplit
 
 import msgspec
 
 from services.client import CounterClient, Refused, Unknown
 from services.ops.send import Numbered
 from shared.errors import ServerMissing, UsageError
+
+_PATIENCE_SECONDS: Final = 30.0
+_AGAIN_SECONDS: Final = 1.0
 
 
 @dataclass
@@ -22,8 +28,14 @@ class Answered:
     faults: list[tuple[str, str]] = field(default_factory=list)
 
 
-async def send_over_http(url: str, key: str, lines: Iterable[Numbered], *, show: bool) -> Answered:
-    """Streams the lines; with ``show`` prints each answer as it comes. Raises ServerMissing, UsageError."""
+async def send_over_http(
+    url: str, key: str, lines: Iterable[Numbered], *, show: bool, say: Callable[[str], None], patience: float = _PATIENCE_SECONDS
+) -> Answered:
+    """Streams the lines; with ``show`` prints each answer as it comes; ``say`` hears of trouble as it comes.
+
+    ``patience``: seconds for a first connection. Raises ServerMissing, UsageError.
+    """
+    check_address(url)
     answered = Answered()
     places: deque[str] = deque()  # of the lines on their way
 
@@ -35,7 +47,8 @@ async def send_over_http(url: str, key: str, lines: Iterable[Numbered], *, show:
                 await asyncio.sleep(0)
 
     try:
-        async with CounterClient(url, key) as counter:
+        async with CounterClient(url, key, cut=lambda why: say(f"the stream was cut ({why}); going on")) as counter:
+            await _reach(counter, url, say, patience)
             async for answer in counter.feed(sent()):
                 place = places.popleft()
                 if show:
@@ -48,5 +61,33 @@ async def send_over_http(url: str, key: str, lines: Iterable[Numbered], *, show:
     except Refused as refused:
         raise UsageError(f"{url}: {refused}") from refused
     except Unknown as unknown:
-        raise ServerMissing("counter", f"{unknown}; start it with `gongji serve all`, or send the file again") from unknown
+        remedy = f"{url}: {unknown}; start it with `gongji serve all`, see whether the URL is its own, and send the file again"
+        raise ServerMissing("counter", remedy) from unknown
     return answered
+
+
+def check_address(url: str) -> None:
+    """Raises UsageError for a text that is no address of a counter."""
+    try:
+        found = urlsplit(url)
+        good = found.scheme in {"http", "https"} and bool(found.hostname) and found.port != 0 and not found.query
+    except ValueError:
+        good = False
+    if not good:
+        raise UsageError(f"--http: {url!r} is no address of a counter; it has the form http://host:port or https://host:port")
+
+
+async def _reach(counter: CounterClient, url: str, say: Callable[[str], None], patience: float) -> None:
+    """Waits for the first connection, and says so: what was sent before it was never on its way. Raises Unknown."""
+    deadline = time.monotonic() + patience
+    told = False
+    while True:
+        try:
+            return await counter.reach()
+        except Unknown as unknown:
+            if time.monotonic() > deadline:
+                raise
+            if not told:
+                say(f"{url}: {unknown}; trying again for {patience:g} s")
+                told = True
+        await asyncio.sleep(_AGAIN_SECONDS)

@@ -1,6 +1,6 @@
 """Streams feed lines to their topics: register lines to ``register.*``, whatever else to ``claims.submitted``.
 
-A line that cannot be read is sent as it is: the deployment keeps it as a dead letter. A line sent twice (after
+A line that is no record is sent as it is, and told: the deployment keeps it as a dead letter. A line sent twice (after
 trouble with the broker) is a repeat, and has no second effect.
 """
 
@@ -18,8 +18,8 @@ from aiokafka.errors import KafkaError
 from services.ops.barrier import Barrier, Ends
 from shared import register
 from shared.errors import Unreadable
-from shared.events import REGISTER_TYPES, SUBMITTED
-from shared.identity import PARTS, part_of, partition_of
+from shared.events import REGISTER_TYPES, SUBMITTED, SUBMITTED_TYPES
+from shared.identity import PARTS, number_of, part_of, partition_of
 from shared.runtime import access
 from shared.runtime.lease import Place
 from shared.strict_json import read_object
@@ -69,13 +69,22 @@ def route(line: bytes) -> Outward:
         return Outward(SUBMITTED, zlib.crc32(line) % PARTS, None, line, str(unreadable))
     kind = document.get("type")
     if not (isinstance(kind, str) and kind in REGISTER_TYPES):
-        return _keyed(SUBMITTED, document.get("institution_id"), line)
+        return _keyed(SUBMITTED, document.get("institution_id"), line, _unanswerable(document, kind))
     fault = ""
     try:
         register.understand(document, kind)
     except Unreadable as unreadable:
         fault = str(unreadable)
     return _keyed(f"register.{kind}", document.get(_KEYS[kind]), line, fault)
+
+
+def _unanswerable(document: Mapping[str, Any], kind: Any) -> str:
+    """Why a submission is no record, as far as its sender can see."""
+    try:
+        number_of(document, kind)
+    except Unreadable as unreadable:
+        return str(unreadable)
+    return "" if kind in SUBMITTED_TYPES else f"type must be one of {', '.join((*SUBMITTED_TYPES, *REGISTER_TYPES))}"
 
 
 def _keyed(topic: str, identity: Any, line: bytes, fault: str = "") -> Outward:

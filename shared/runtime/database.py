@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 from asyncpg.protocol import protocol as wire
 
-from shared.errors import Retry, ServerMissing, UsageError
+from shared.errors import Retry, ServerMissing, UsageError, worded
 
 STATEMENT_SECONDS = 60.0
 
@@ -52,7 +52,7 @@ class Database:
             try:
                 self._connection = await asyncio.wait_for(self._open(), STATEMENT_SECONDS)
             except TROUBLE as trouble:
-                raise Retry(f"Postgres: {trouble}") from trouble
+                raise Retry(f"Postgres: {worded(trouble)}") from trouble
         return self._connection
 
     async def _open(self) -> asyncpg.Connection:
@@ -91,7 +91,7 @@ class Database:
             raise
         except TROUBLE as trouble:
             await self.drop()
-            raise Retry(f"Postgres: {first_words(trouble)}") from trouble
+            raise Retry(f"Postgres: {worded(trouble)}") from trouble
         except asyncio.CancelledError:
             await self.drop()
             raise
@@ -107,12 +107,6 @@ class Database:
         if self._connection is not None and not self._connection.is_closed():
             await self._connection.close(timeout=5)
         self._connection = None
-
-
-def first_words(failure: BaseException) -> str:
-    """What a failure is and says on its first line: what Postgres adds below is the detail, which shows a row or a key."""
-    words, _, _ = str(failure).partition("\n")
-    return f"{type(failure).__name__}: {words}"
 
 
 @asynccontextmanager
@@ -133,7 +127,7 @@ async def reach(dsn: str) -> None:
     except asyncpg.InterfaceError as wrong:
         raise UsageError(f"GONGJI_POSTGRES: {wrong}") from wrong
     except (asyncpg.PostgresError, OSError, TimeoutError) as trouble:
-        raise ServerMissing("postgres", f"{type(trouble).__name__}: {trouble}; {_remedy(trouble)}") from trouble
+        raise ServerMissing("postgres", f"{worded(trouble)}; {_remedy(trouble)}") from trouble
 
 
 def _remedy(trouble: Exception) -> str:

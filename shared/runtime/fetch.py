@@ -14,6 +14,7 @@ from typing import Any, SupportsIndex
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.consumer import consumer as client
 from aiokafka.consumer import fetcher
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.errors import (
     CorruptRecordException,
     KafkaError,
@@ -69,6 +70,19 @@ class _Fetcher(fetcher.Fetcher):  # type: ignore[misc]
         return super()._get_actions_per_node(assignment)
 
 
+class _Coordinator(GroupCoordinator):  # type: ignore[misc]
+    """aiokafka's coordinator, whose commits leave no failure behind that nobody takes.
+
+    It shields them: who stops waiting for one, as the process does at its end, never learns what became of it.
+    """
+
+    async def _do_commit_offsets(self, assignment: Any, offsets: Any) -> None:
+        committing = asyncio.current_task()
+        assert committing is not None
+        committing.add_done_callback(lambda task: task.cancelled() or task.exception())
+        await super()._do_commit_offsets(assignment, offsets)
+
+
 class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
     """aiokafka's consumer, which puts every position back when a fetch fails, and finds the partition that fails it.
 
@@ -77,6 +91,7 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
 
     def __init__(self, *topics: str, **options: Any) -> None:
         fetcher.MemoryRecords, client.Fetcher = Records, _Fetcher  # the client has no other way to be given them
+        client.GroupCoordinator = _Coordinator
         super().__init__(*topics, **options)
         self.unreadable: Callable[[Place, Exception], Awaitable[None]] | None = None
         self._careful = 0

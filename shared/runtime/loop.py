@@ -11,12 +11,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from shared.errors import Fenced, Retry, Stop, named
+from shared.errors import Fenced, Retry, Stop, named, worded
 from shared.runtime import batch as batches
 from shared.runtime import lease as leases
 from shared.runtime import quarantine
 from shared.runtime.batch import Batch, Entry, Undecidable
-from shared.runtime.database import OFFENCES, TROUBLE, Database, first_words
+from shared.runtime.database import OFFENCES, TROUBLE, Database
 from shared.runtime.holdings import Holdings
 from shared.runtime.lease import Lease, Place
 from shared.runtime.points import reach
@@ -83,7 +83,7 @@ class Loop:
                     return
                 cause = offence.__cause__ or offence if isinstance(offence, _Stumble) else offence
                 reason = "failed" if isinstance(offence, _Stumble) else "constraint"
-                self._condemn(entries, entries[0], reason, first_words(cause), cause)
+                self._condemn(entries, entries[0], reason, worded(cause), cause)
                 continue
             reach("after_commit")
             await self._after(entries, done, held)

@@ -31,6 +31,7 @@ from shared.runtime.database import Database
 from shared.runtime.ending import ended
 from shared.runtime.holdings import Holdings
 from shared.runtime.kafka import consume, make_broker
+from shared.runtime.listener import listener, place_of
 from shared.runtime.loop import Loop
 from shared.runtime.producer import Producer
 from shared.runtime.settings import Settings
@@ -178,13 +179,12 @@ class Service:
             asyncapi_path="/asyncapi",
             specification=AsyncAPI(title=f"Gongji {self._name}", version="1"),
         )
-        address = os.environ.get("GONGJI_HTTP", "127.0.0.1:0")
-        host, _, port = address.rpartition(":")
-        listener = socket.create_server((host or "127.0.0.1", int(port)))
+        place = place_of("GONGJI_HTTP")
+        taken = listener("GONGJI_HTTP", place)
         server = _Server(uvicorn.Config(_http_only(app), lifespan="off", log_config=None, access_log=False))
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        serving = asyncio.create_task(server.serve(sockets=[taken]))
         try:
-            yield f"http://{host}:{listener.getsockname()[1]}"
+            yield f"http://{place.host}:{taken.getsockname()[1]}"
         finally:
             server.should_exit = True
             await serving

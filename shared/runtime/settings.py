@@ -1,6 +1,7 @@
 """What is varied between deployments: one frozen object, read once from the environment (`GONGJI_*`)."""
 
 import json
+import logging
 import os
 import re
 import secrets
@@ -50,7 +51,7 @@ class Settings:
             batch_max=_positive("GONGJI_BATCH_MAX", 500),
             policies=policies_directory(),
             parameters=Path(parameters) if parameters else None,
-            log_level=os.environ.get("GONGJI_LOG_LEVEL", "INFO").upper(),
+            log_level=_log_level(),
             identity_secret=_identity_secret(home),
             seal=_one_of("GONGJI_SEAL", ("sm3", "sha256")),
         )
@@ -136,6 +137,13 @@ def _one_of(variable: str, words: tuple[str, ...]) -> str:
     if word not in words:
         raise UsageError(f"{variable}={word!r}: one of {', '.join(words)} is needed")
     return word
+
+
+def _log_level() -> str:
+    word, words = os.environ.get("GONGJI_LOG_LEVEL") or "INFO", logging.getLevelNamesMapping()
+    if word.upper() not in words:
+        raise UsageError(f"GONGJI_LOG_LEVEL={word!r}: one of {', '.join(words)} is needed")
+    return word.upper()
 
 
 def _identity_secret(home: Path) -> bytes:

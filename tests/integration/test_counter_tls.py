@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from certificates import issue
 from counter_world import hang_up
 
 from services.intake.api_server import Door, listening
+from shared.errors import UsageError
 
 
 async def app(_scope: Any, _receive: Any, send: Any) -> None:
@@ -40,6 +42,45 @@ async def test_only_certificates_of_the_authority_get_in(tmp_path: Path) -> None
                     await session.get(url, ssl=context)
 
 
+def loaded(monkeypatch: pytest.MonkeyPatch, **files: Path | str) -> Door:
+    for name, file in files.items():
+        monkeypatch.setenv(f"GONGJI_API_{name}", str(file))
+    return Door.load()
+
+
+def test_mutual_tls_that_cannot_be_had_is_never_left_out_in_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, _ = issue(tmp_path, "ours")
+    (tmp_path / "no.pem").write_text("no certificate")
+    assert loaded(monkeypatch, CERT=ours.certificate, CERT_KEY=ours.key, CLIENT_CA=ours.certificate).tls()["ssl_cert_reqs"] == 2
+    for wrong in (tmp_path / "nowhere.pem", tmp_path / "no.pem", tmp_path):
+        with pytest.raises(UsageError, match=f"GONGJI_API_CLIENT_CA={wrong}: "):
+            loaded(monkeypatch, CLIENT_CA=wrong)
+    monkeypatch.setenv("GONGJI_API_CERT", "")
+    for name in ("CERT_KEY", "CLIENT_CA"):
+        with pytest.raises(UsageError, match=f"GONGJI_API_{name}=.*: give GONGJI_API_CERT too"):
+            loaded(monkeypatch, **{name: ours.certificate})
+        monkeypatch.delenv(f"GONGJI_API_{name}")
+
+
+def test_a_certificate_that_nobody_could_be_shown_is_named_before_anybody_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, _ = issue(tmp_path, "ours")
+    other, _ = issue(tmp_path, "other")
+    assert loaded(monkeypatch, CERT=ours.certificate, CERT_KEY=ours.key).tls() != {}
+    (tmp_path / "no.pem").write_text("no certificate")
+    for wrong in (tmp_path / "nowhere.pem", tmp_path / "no.pem", tmp_path):
+        with pytest.raises(UsageError, match=f"GONGJI_API_CERT={wrong}"):
+            loaded(monkeypatch, CERT=wrong, CERT_KEY=ours.key)
+        with pytest.raises(UsageError, match=f"GONGJI_API_CERT_KEY={wrong}: "):
+            loaded(monkeypatch, CERT=ours.certificate, CERT_KEY=wrong)
+    with pytest.raises(UsageError, match=r"GONGJI_API_CERT_KEY=.*other.key: KEY_VALUES_MISMATCH"):
+        loaded(monkeypatch, CERT=ours.certificate, CERT_KEY=other.key)
+    monkeypatch.delenv("GONGJI_API_CERT_KEY")
+    with pytest.raises(UsageError, match="its own key"):
+        loaded(monkeypatch, CERT=ours.certificate)
+
+
 async def test_the_door_without_a_certificate_is_plain() -> None:
     async with listening(app, Door("127.0.0.1", 0, 1.0)) as url, aiohttp.ClientSession() as session, session.get(url) as answer:
         assert (url[:7], await answer.read()) == ("http://", b"in")
@@ -57,4 +98,24 @@ async def test_connections_above_the_limit_are_ended_and_the_others_served(monke
         for reader, writer in inside:
             writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             assert (await asyncio.wait_for(reader.readline(), 30)).startswith(b"HTTP/1.1 200 ")
+            await hang_up(writer)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        lambda size: b"GET /" + b"x" * size + b" HTTP/1.1\r\n",
+        lambda size: b"GET / HTTP/1.1\r\nA: " + b"x" * size + b"\r\n",
+        lambda size: b"GET / HTTP/1.1\r\n" + b"A: xxxxxxx\r\n" * (size // 8),
+    ],
+    ids=["the path", "one header", "many headers"],
+)
+async def test_headers_above_the_limit_are_refused_also_when_they_come_all_at_once(head: Callable[[int], bytes]) -> None:
+    async with listening(app, Door("127.0.0.1", 0, 1.0)) as url:
+        host, port = url.removeprefix("http://").split(":")
+        for size, status in ((20_000, b"200"), (40_000, b"400")):
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(head(size) + b"Host: x\r\n\r\n")
+            with contextlib.suppress(ConnectionError):
+                assert (await asyncio.wait_for(reader.readline(), 30)).startswith(b"HTTP/1.1 " + status)
             await hang_up(writer)

@@ -100,9 +100,14 @@ def test_a_bugs_victims_are_redriven_in_order_and_an_operator_may_put_one_away(r
     assert running.rows(answered, first["claim_no"]) == [("claim", "settled"), ("reversal", "reversed")]
     assert running.rows(answered, second["claim_no"]) == [("claim", "settled")]
 
-    put_away = str(unreadable["id"])
-    assert dead(running, "discard", put_away, "--reason", "a cable was loose") == [{"discarded": [unreadable["id"]]}]
-    assert dead(running, "discard", put_away, "--reason", "again", code=1) == [{"discarded": []}]
+    put_away, redriven, nowhere = unreadable["id"], victims[0], 999_999
+    numbers = [str(one) for one in (nowhere, put_away, redriven)]
+    not_held = [{"id": nowhere, "state": None}, {"id": redriven, "state": "redriven"}]
+    answer = [{"discarded": [put_away], "not_discarded": not_held}]
+    assert dead(running, "discard", *numbers, "--reason", "a cable was loose", code=1) == answer
+    for verb, past in (("discard", "discarded"), ("redrive", "redriven")):
+        done = running.command("dead", verb, str(put_away), "--reason", "again")
+        assert (done.returncode, done.stderr) == (1, f"not {past}: {put_away}, which is discarded\n")
     assert dead(running, "list") == []
     assert running.rows("select command, reason from runtime.command_log where who <> '' order by id") == [
         ("dead redrive", "the bug is mended"), ("dead redrive", "impatience"), ("dead discard", "a cable was loose")

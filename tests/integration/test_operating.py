@@ -20,6 +20,7 @@ from services.pipeline import PATH
 from shared.events import SERVICES
 
 PACKS = Path(__file__).parents[2] / "policies"
+AT = "2023-05-02T11:00:00+08:00"
 STEPS = {(place.service, place.name) for place in PATH}
 
 
@@ -162,6 +163,24 @@ def _set_next_offset(running: Deployment, offset: int) -> None:
         connection.execute(f"update runtime.lease set next_offset = %s where {place}", (offset,))
 
 
+def test_a_feed_with_lines_that_are_no_records_is_sent_whole_and_ends_with_1(running: Deployment, tmp_path: Path) -> None:
+    member, *_ = (line for line in day(5, seed=73) if line["type"] == "member")
+    good = json.dumps({"type": "reversal", "claim_no": "F1", "institution_id": "F", "reversed_at": AT, "reason": "x"})
+    broken = ["garbage", '{"type":"claim"}', json.dumps(member | {"valid_from": "soon"})]
+    feed = tmp_path / "feed.ndjson"
+    feed.write_text("\n".join([good, *broken, good]))
+    done = running.command("feed", "send", str(feed))
+    told = done.stderr.splitlines()
+    assert done.returncode == 1, done.stderr
+    assert [line.split(": ")[0] for line in told[:3]] == [f"{feed}:{number}" for number in (2, 3, 4)]
+    assert "sent 1 register lines, 4 submissions" in told[3]
+    assert told[4].startswith("3 lines are no records")
+    running.drain()
+    assert {*broken} <= {letter.decode() for letter in running.dead_letters()}
+    feed.write_text(good)
+    assert running.command("feed", "send", str(feed)).returncode == 0
+
+
 def test_sigterm_drains_and_leaves_nothing_to_announce_again(running: Deployment, lines: list[Line]) -> None:
     assert lines
     more = day(300, seed=72)
@@ -240,6 +259,37 @@ def test_a_wrong_pack_keeps_a_service_from_starting(running: Deployment, tmp_pat
     assert "130900-cangzhou.yaml" in done.stderr
     assert "unti" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("GONGJI_API_CLIENT_CA", "nowhere.pem"),
+        ("GONGJI_API_CERT", "nowhere.pem"),
+        ("GONGJI_HTTP", "x"),
+        ("GONGJI_LOG_LEVEL", "LOUD"),
+    ],
+)
+def test_a_setting_that_cannot_be_kept_is_told_at_the_start(running: Deployment, variable: str, value: str) -> None:
+    done = serve(running, **{variable: value})
+    assert done.returncode == 2, done.stderr[-2000:]
+    [message] = done.stderr.splitlines()
+    assert re.match(rf"gongji: {variable}=('?){value}\1: ", message)
+
+
+def test_a_page_whose_port_another_has_is_told_with_its_variable(running: Deployment) -> None:
+    with create_server(("127.0.0.1", 0)) as taken:
+        done = serve(running, GONGJI_HTTP=f"127.0.0.1:{taken.getsockname()[1]}")
+    assert done.returncode == 2, done.stderr[-2000:]
+    assert re.search(r"^gongji: GONGJI_HTTP=127.0.0.1:\d+: Address already in use$", done.stderr, re.MULTILINE)
+
+
+def test_a_key_that_is_none_is_not_sent_nor_shown(running: Deployment, tmp_path: Path) -> None:
+    feed = tmp_path / "feed.ndjson"
+    feed.write_text("{}")
+    for key in ("bad\nx", "schlüssel"):
+        done = running.command("feed", "send", "--http", "http://127.0.0.1:1", str(feed), GONGJI_KEY=key)
+        assert (done.returncode, done.stderr.startswith("gongji: GONGJI_KEY: "), key in done.stderr) == (2, True, False)
 
 
 def test_an_unknown_service_is_a_usage_error(running: Deployment) -> None:

@@ -11,8 +11,8 @@ from services.intake import keys
 from services.intake.answers import Cursor
 from services.intake.api_openapi import CLAIM, REVERSAL, document, page
 from services.intake.api_places import place_of, preferred_wait
-from services.intake.api_problems import KINDS, Problem, refused
-from services.intake.api_remedies import REMEDIES, unreadable_because
+from services.intake.api_problems import KINDS, Problem, refused, unreadable
+from services.intake.api_remedies import REMEDIES
 from services.intake.api_server import Door
 from services.intake.faults import EXPECTED
 from services.intake.limits import Buckets
@@ -172,20 +172,56 @@ def test_the_remedies_are_those_of_the_rejections_and_no_others() -> None:
     assert REMEDIES.keys() == REJECTED
 
 
+RECORD = "send one JSON object in UTF-8"
+
+
 @pytest.mark.parametrize(
-    "value",
+    ("value", "said", "remedy"),
     [
-        b"", b"\xff", b"{", b"NaN", b"[]", b"[" * 400, b'{"a":1,"a":1}', b"{}", b'{"type":"claim","claim_no":"1"}',
-        b'{"type":"claim","claim_no":"\\ud800","institution_id":"H"}',
+        (b"", "the record is empty", RECORD),
+        (b"\xff", "not UTF-8", RECORD),
+        (b"{", "not JSON", RECORD),
+        (b'{"a":"\t"}', "not JSON: Invalid control character at character 6", RECORD),
+        (b'{"a":"', "not JSON: Unterminated string starting at character 5", RECORD),
+        (b"NaN", "not JSON", RECORD),
+        (b"[]", "not a JSON object", RECORD),
+        (b"[" * 400, "nested", RECORD),
+        (b'{"b":1,"total":1,"total":1}', "an object names a key twice: total", "give each field once"),
+        ('{"张三":1,"张三":1}'.encode(), "an object names a key twice", "give each field once"),
+        (b"{}", "institution_id and claim_no", "give both fields"),
+        (b'{"type":"claim","claim_no":"1"}', "institution_id and claim_no", "give both fields"),
+        (b'{"type":"inpatient_stay","institution_id":"H"}', "a register line", "the agency sends register data"),
+        (b'{"type":"claim","claim_no":"\\ud800","institution_id":"H"}', "institution_id or claim_no holds half", "correct"),
     ],
-)  # fmt: skip
-def test_what_cannot_be_read_is_told_in_both_languages(value: bytes) -> None:
-    with pytest.raises(Unreadable) as caught:
+)
+def test_what_cannot_be_read_is_told_in_both_languages_with_its_own_remedy(value: bytes, said: str, remedy: str) -> None:
+    with pytest.raises(Unreadable, match=f"^{said}") as caught:
         read(value)
-    zh, en = unreadable_because(str(caught.value))
-    assert en == str(caught.value)
-    assert not zh.startswith("无法读取"), "a text of its own"
-    assert not zh.partition("（")[0].isascii()
+    assert "张三" not in str(caught.value), "a key may be an identity"
+    told = json.loads(unreadable(str(caught.value)).body("r1"))
+    assert told["detail"] == str(caught.value)
+    assert not told["zh"]["detail"].startswith("无法读取"), "a text of its own"
+    assert not told["zh"]["detail"].partition("（")[0].isascii()
+    assert remedy in told["remedy"]["en"]
+    assert not told["remedy"]["zh"].isascii()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "remedy"),
+    [
+        ("total", "99999999999999.00", "at most 13 digits"),
+        ("total", "0480.00", "no leading zero"),
+        ("quantity", "0001", "no leading zero"),
+        ("unit_price", "9999999999999", "at most 12 digits"),
+    ],
+)
+def test_a_number_that_is_too_long_or_begins_with_zero_is_told_so(field: str, value: str, remedy: str) -> None:
+    line = {"line_no": 1, "code": "X", "quantity": "1", "unit_price": "1", "amount": "1.00"} | {field: value}
+    lines = {"lines": [{name: text for name, text in line.items() if name != "total"}], "total": line.get("total", "1.00")}
+    plain = {name: text for name, text in CLAIM.items() if name not in {"own_paid", "over_limit", "pre_self_pay", "in_scope"}}
+    [fault] = read(json.dumps(plain | lines).encode()).faults
+    assert (fault.field or "").endswith(field)
+    assert remedy in fault.en
 
 
 def test_the_description_describes_every_place_and_refers_to_nothing_that_is_missing() -> None:
@@ -212,9 +248,7 @@ def test_an_address_that_is_none_is_named(address: str, monkeypatch: pytest.Monk
         Door.load()
 
 
-def test_a_certificate_and_an_authority_make_mutual_tls(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"": "[::1]:8443", "_CERT": "c.pem", "_CERT_KEY": "k.pem", "_CLIENT_CA": "ca.pem"}.items():
-        monkeypatch.setenv(f"GONGJI_API{name}", value)
+def test_an_address_of_ipv6_stands_in_brackets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GONGJI_API", "[::1]:8443")
     door = Door.load()
     assert (door.host, door.port) == ("::1", 8443)
-    assert door.tls()["ssl_cert_reqs"] == 2

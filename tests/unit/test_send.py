@@ -1,6 +1,7 @@
 """Where feed lines go, and that register and claims never overtake each other."""
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
@@ -46,6 +47,24 @@ def test_what_nobody_can_take_is_sent_and_told() -> None:
     assert route(json.dumps(MEMBER).encode()).fault == ""
     assert "valid_from" in route(json.dumps({**MEMBER, "valid_from": "soon"}).encode()).fault
     assert "not JSON" in route(b"{").fault
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ({"type": "claim"}, "institution_id and claim_no"),
+        ({"type": "claim", "institution_id": "I1", "claim_no": 7}, "as strings"),
+        ({"type": "claim", "institution_id": "I1", "claim_no": "\ud800"}, "half a surrogate pair"),
+        ({"type": "account_use", "institution_id": "I1", "use_no": "U1"}, ""),
+        ({"type": "memeber", "institution_id": "I1", "claim_no": "C1"}, "type must be one of claim, .*account_credit"),
+        ({"institution_id": "I1", "claim_no": "C1"}, "type must be one of"),
+    ],
+)
+def test_a_submission_that_nobody_could_answer_is_sent_and_told(line: dict[str, Any], fault: str) -> None:
+    outward = route(json.dumps(line).encode())
+    assert outward.topic == "claims.submitted"
+    assert re.search(fault, outward.fault)
+    assert bool(fault) == bool(outward.fault)
 
 
 class Deployment:

@@ -89,6 +89,16 @@ def test_a_size_that_is_no_number_above_zero_is_a_usage_error_that_names_the_var
 
 
 @pytest.mark.usefixtures("given")
+def test_a_level_of_the_log_is_one_of_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    for word, level in (("", "INFO"), ("debug", "DEBUG"), ("WARN", "WARN")):
+        monkeypatch.setenv("GONGJI_LOG_LEVEL", word)
+        assert Settings.load().log_level == level
+    monkeypatch.setenv("GONGJI_LOG_LEVEL", "LOUD")
+    with pytest.raises(UsageError, match=r"GONGJI_LOG_LEVEL='LOUD': one of .*WARNING"):
+        Settings.load()
+
+
+@pytest.mark.usefixtures("given")
 def test_the_key_of_shown_identities_is_made_once_and_only_its_owner_may_read_it(home: Path) -> None:
     first, second = Settings.load().identity_secret, Settings.load().identity_secret
     assert first == second
