@@ -62,7 +62,7 @@ def settled(secure: SecureServers, lines: Sequence[Line]) -> Path:
         sent = command(secure, "feed", "send", str(feed), "--wait")
         pages = asked(secure, log, lines)
     (secure.home / "pages").write_text(pages + sent.stderr)
-    assert sent.returncode == 0, sent.stderr[-3000:] + log.read_text()[-3000:]
+    assert sent.returncode == 1, sent.stderr[-3000:] + log.read_text()[-3000:]
     return log
 
 
