@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import asyncpg
 
-from shared.errors import Retry, Stop
+from shared.errors import Retry, Stop, worded
 from shared.runtime import lease as leases
 from shared.runtime.batch import digest
 from shared.runtime.database import TROUBLE, Database
@@ -68,7 +68,7 @@ class Taker:
             )
         except TROUBLE as trouble:
             await self.database.drop()
-            raise Retry(f"Postgres: {trouble}") from trouble
+            raise Retry(f"Postgres: {worded(trouble)}") from trouble
         before = max(lease.next_offset - 1, 0)
         lease.verified = bounds[0] > before  # the record before was pruned by retention: nothing to compare with
         self.telemetry.took(place, lease.epoch, again)
