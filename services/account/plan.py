@@ -1,5 +1,6 @@
 """Who is to be credited with what: the register read from end to end, in the order of members, a few thousand rows at a time."""
 
+import json
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -41,6 +42,8 @@ _BY_KEYS: Final = "; ".join(f"set local {name} = {value}" for name, value in BY_
 _KINDS: Final = "select distinct status, employment, sector from eligibility.member where region = $1"
 _MEMBERS: Final = "select count(distinct member_id) from eligibility.member where region = $1"
 
+_WORDS: Final = "select figures->>$2 from account.credit_run where region = $1 and figures ? $2"
+
 CLOSED: Final = "account_closed"
 
 
@@ -73,12 +76,21 @@ async def members(connection: Any, region: str) -> int:
     return int(await connection.fetchval(_MEMBERS, region))
 
 
-async def check(connection: Any, scale: Scale) -> None:
-    """Raises Stop, naming them, when figures are missing that some member of the region needs."""
-    rows = await connection.fetch(_KINDS, scale.region)
-    if missing := scale.missing([(row[0], row[1], row[2]) for row in rows]):
+async def check(connection: Any, scale: Scale, *, again: bool) -> None:
+    """Raises Stop, naming them, when figures are missing that some member of the region needs.
+
+    ``again``: for a true-up, also those that a provisional amount would stand in for once more: it would take back what was
+    credited by them, as if they had never been published.
+    """
+    kinds = [(row[0], row[1], row[2]) for row in await connection.fetch(_KINDS, scale.region)]
+    missing, why = set(scale.missing(kinds)), "is not supplied"
+    if again and not missing:
+        runs = await connection.fetch(_WORDS, scale.region, scale.month.text)
+        missing = {figure for run in runs for figure in scale.withdrawn(kinds, json.loads(run[0]))}
+        why = "credited the month, and is not supplied now"
+    if missing:
         raise Stop(
-            f"{scale.region} {scale.month.text}: the operator's figure {' and '.join(missing)} is not supplied; "
+            f"{scale.region} {scale.month.text}: the operator's figure {' and '.join(sorted(missing))} {why}; "
             "nothing is booked. Give it in the file of parameters (GONGJI_PARAMETERS)"
         )
 

@@ -60,8 +60,7 @@ class Came:
 
 async def due(reader: Any, asked: Asked, came: Came, looked: Looked) -> AsyncIterator[tuple[Scale, Planned]]:
     """What is still to be booked, month by month. Raises Stop, before anything, for a figure that is not supplied."""
-    for scale in asked.scales:
-        await check(reader, scale)
+    await _check(reader, asked)
     for scale in asked.scales:
         later = [rate for rate in asked.rates if rate.month > scale.month.text]
         async for planned in plan(reader, scale, later, only_new=asked.kind == MONTHLY):
@@ -77,6 +76,11 @@ async def due(reader: Any, asked: Asked, came: Came, looked: Looked) -> AsyncIte
                 yield scale, planned
 
 
+async def _check(reader: Any, asked: Asked) -> None:
+    for scale in asked.scales:
+        await check(reader, scale, again=asked.kind != MONTHLY)
+
+
 class Runs:
     """Runs over one deployment: ``reader`` is a snapshot of the books, ``writer`` writes runs down."""
 
@@ -90,8 +94,7 @@ class Runs:
         """Books a run, and returns when all of it is booked. Raises Stop, ServerMissing, Retry."""
         began = time.monotonic()
         came = Came()
-        for scale in asked.scales:
-            await check(self._reader, scale)
+        await _check(self._reader, asked)
         came.run, number = await self._begin(asked)
         reach("after_commit")
         pieces: list[Piece] = []

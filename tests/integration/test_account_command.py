@@ -141,6 +141,7 @@ def test_kashgars_provisional_credit_is_trued_up_back_to_the_first_month(running
     refused = gongji(running, "credit", "--region", KASHGAR, "--month", "2022-08", "--reason", "x", parameters=published)
     assert (refused.returncode, "80.00 provisionally" in refused.stderr) == (1, True)
     command = ("trueup", "--region", KASHGAR, "--json")
+    assert said(gongji(running, *command, "--reason", "not published yet"))[0]["accounts"] == 0
     listed = said(gongji(running, *command, "--dry-run", parameters=published))
     assert [(line["member_id"], line["month"]) for line in listed] == [
         (name, month) for month in ("2022-08", "2022-09", "2022-10") for name in ("K1", "K2")
@@ -150,8 +151,9 @@ def test_kashgars_provisional_credit_is_trued_up_back_to_the_first_month(running
     }
     [done] = said(gongji(running, *command, "--reason", "published", parameters=published))
     assert (done["accounts"], done["amount"]) == (6, "38.64")
-    [again] = said(gongji(running, *command, "--reason", "published", parameters=published))
-    assert again["accounts"] == 0
+    assert said(gongji(running, *command, "--reason", "published", parameters=published))[0]["accounts"] == 0
+    forgotten = [gongji(running, *command, more) for more in ("--dry-run", "--reason=with an old file of parameters")]
+    assert ["average_pension_2022 credited the month, and is not supplied now" in one.stderr for one in forgotten] == [True] * 2
     [account] = said(gongji(running, "show", "K1", "--json"))
     assert [(e["kind"], e["month"], e["amount"]) for e in account["entries"]] == [
         ("monthly", "2022-08", "80.00"), ("monthly", "2022-09", "80.00"), ("monthly", "2022-10", "80.00"),
