@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from services.account import commands
 from services.account.commands import COMMANDS, MONTHLY, PIECE, TRUE_UP, Entry, Piece, Rule
 from services.account.entitlement import INTEREST, NO_FIGURE, NOT_IN_REGION, Due, Scale, rate_said
-from services.account.plan import CLOSED, Planned, Rate, check, plan
+from services.account.plan import Planned, Rate, check, plan
 from services.account.waiting import Bookings
 from shared.errors import Stop
 from shared.identity import part_of, partition_of
@@ -70,9 +70,8 @@ async def due(reader: Any, asked: Asked, came: Came, looked: Looked) -> AsyncIte
             # Not supplied (any more) is no reason to take back.
             if isinstance(planned.due, str) and planned.due.startswith(NO_FIGURE):
                 continue
-            closed = planned.due == CLOSED
             interest = scale.interest_ppm if asked.kind == MONTHLY and isinstance(planned.due, Due) and not planned.title else 0
-            if not closed and (planned.difference or interest):
+            if planned.difference or interest:
                 yield scale, planned
 
 

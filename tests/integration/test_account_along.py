@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from account_command import CANGZHOU, KASHGAR, REGISTER, gongji, member, said
+from account_command import CANGZHOU, KASHGAR, REGISTER, credit, gongji, member, said
 from deployment import Deployment, Line, deployment
 from servers import LocalServers
 
@@ -93,6 +93,14 @@ def test_a_balance_that_was_not_brought_before_the_next_closing_went_out_of_thes
     moves(running, "M2", "2023-04-01", ZHANJIANG, "2023-05-01")
     told(running, "open", "M2", "--reason", "x")
     assert nothing_to_bring(running, "M2")
+
+
+def test_a_month_of_the_account_that_was_closed_is_named_so_once_its_member_has_another(running: Deployment) -> None:
+    running.register([member("M3", CANGZHOU)])
+    moves(running, "M3", "2023-02-01", KASHGAR, "2023-03-01")
+    assert credit(running, CANGZHOU, "2023-01")["left_out"] == {"account_closed": 1, "month_of_closed_account": 2}
+    told(running, "open", "M3", "--reason", "x")
+    assert credit(running, CANGZHOU, "2023-01")["left_out"] == {"month_of_closed_account": 3}
 
 
 def test_the_books_are_clean(running: Deployment) -> None:
