@@ -8,6 +8,7 @@ from datetime import date
 from typing import Any, NamedTuple
 
 from services.account import journals, settling
+from services.account.openings import went_along
 from services.account.statement import PAGE, REASONS, Entry, Opened, entries, opened
 from shared.errors import Stop
 from shared.money import yuan
@@ -30,10 +31,14 @@ _WORKLIST = """
 
 
 class Account(NamedTuple):
-    """A member's account over a span of days, but for its entries. ``closing``: why and where to it was closed, if it is."""
+    """A member's account over a span of days, but for its entries. ``closing``: why and where to it was closed, if it is.
+
+    ``along``: what went along when it was closed, or came late and was settled, and was not brought anywhere yet.
+    """
 
     begun: Opened
     closing: dict[str, Any] | None
+    along: Sequence[dict[str, Any]]
     worklist: Sequence[dict[str, Any]]
 
 
@@ -51,7 +56,8 @@ async def read(tx: Any, member_id: str, first: date | None, last: date | None) -
     shown = None
     if closing is not None:
         shown = dict(closing) | {"amount": yuan(closing["amount"]), "closed_on": closing["closed_on"].isoformat()}
-    return Account(begun, shown, await worklist(tx, member_id, None))
+    along = [{"region": region, "amount": yuan(amount)} for region, amount in await went_along(tx, member_id)]
+    return Account(begun, shown, along, await worklist(tx, member_id, None))
 
 
 async def explained(tx: Any, member_id: str, begun: Opened) -> AsyncIterator[tuple[Entry, dict[str, Any]]]:
@@ -104,7 +110,7 @@ def _why(entry: Entry, creditings: Sequence[dict[str, Any]], credits_: dict[str,
     elif entry.kind == "closing":
         shown["case"] = entry.number.partition("/")[0]
     elif entry.kind == "opening":
-        shown["from_region"] = entry.number.partition("/")[0]
+        shown["from_region"] = entry.other.partition(":")[2]
     else:
         shown |= {"institution_id": entry.issuer, "claim_no": entry.number}
     return shown

@@ -151,8 +151,8 @@ ENTRIES = (
     EntryRow(
         "opening",
         ("transferred:<region> -> personal:<member>",),
-        "重新开户：随同转移的余额转入",
-        "who is insured anew in another region of these books: the balance that went along arrives",
+        "重新开户：随同转移的余额（含迟到款项）转入",
+        "who is insured anew in another region of these books: what went along arrives, also what came late",
     ),
     EntryRow(
         "reversal, the account being closed",

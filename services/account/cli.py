@@ -94,7 +94,7 @@ def open_(
     member: MemberId,
     reason: Why = "",
     *,
-    bring: Annotated[bool, typer.Option("--bring", help="With the balance that went along when the account was closed.")] = False,
+    bring: Annotated[bool, typer.Option("--bring", help="With what went along; given again, with what came late.")] = False,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:

@@ -150,7 +150,7 @@ async def _as_json(member_id: str, account: Account, entries: Explained) -> None
         async for one, why in entries
     )
     await printed.as_json(head, begun.opening, shown)
-    printed.close_json({"closed": account.closing, "worklist": list(account.worklist)})
+    printed.close_json({"closed": account.closing, "along": list(account.along), "worklist": list(account.worklist)})
 
 
 async def _as_table(member_id: str, account: Account, entries: Explained) -> None:
@@ -159,6 +159,8 @@ async def _as_table(member_id: str, account: Account, entries: Explained) -> Non
     await printed.as_table(console, lambda: _table(member_id), _rows(account, entries))
     if account.closing is not None:
         console.print(" ".join(str(value) for value in ("closed 已销户:", *account.closing.values())), markup=False)
+    for row in account.along:
+        console.print(" ".join(("went along, not brought 随同转出未转入:", *row.values())), markup=False)
     for row in account.worklist:
         console.print(" ".join(str(value) for value in ("to do 待处理:", *row.values()) if value is not None), markup=False)
 

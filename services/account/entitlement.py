@@ -4,7 +4,7 @@ A month is credited wholly or not at all. Amounts are fen, rates parts per milli
 """
 
 from calendar import monthrange
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Final, NamedTuple
@@ -25,6 +25,7 @@ NO_BASE: Final = "no_contribution_base"
 NO_FIGURE: Final = "no_figure"  # of a supplement: followed by the names of the operator's parameters
 
 _A_YEAR: Final = " a year"
+_PROVISIONALLY: Final = " provisionally"
 INTEREST: Final = "interest"  # among the words of a scale, beside those of each kind of member
 
 
@@ -69,7 +70,10 @@ class Month(NamedTuple):
 
 
 class _Way(NamedTuple):
-    """How one kind of member is credited: a fixed ``due``, a rate of the own base, no account, or a figure that is missing."""
+    """How one kind of member is credited: a fixed ``due``, a rate of the own base, no account, or a figure that is missing.
+
+    ``awaits``: the figure that a provisional ``due`` stands in for.
+    """
 
     article: str
     source: Source
@@ -77,6 +81,7 @@ class _Way(NamedTuple):
     due: Due | None = None
     rate_ppm: int = 0
     missing: str = ""
+    awaits: str = ""
 
 
 class Scale:
@@ -106,6 +111,11 @@ class Scale:
     def missing(self, kinds: Sequence[tuple[str, str, str]]) -> list[str]:
         """The operator's figures that these kinds of member need and that are not supplied for the month."""
         return sorted({self._ways[kind].missing for kind in kinds} - {""})
+
+    def withdrawn(self, kinds: Sequence[tuple[str, str, str]], then: Mapping[str, str]) -> set[str]:
+        """The operator's figures by which a run credited these kinds of member, by its words, and that are not supplied now."""
+        credited = [kind for kind in kinds if _PROVISIONALLY not in then.get(" ".join(kind), _PROVISIONALLY)]
+        return {self._ways[kind].awaits for kind in credited} - {""}
 
     def words(self) -> dict[str, str]:
         """What each kind of member is due, in words: what a run is remembered by. What is missing has none.
@@ -226,7 +236,9 @@ def _of_average(row: MonthlyCredit, of: Average, rate: int, figures: Figures, da
     average = _figure(of, figures, day)
     if average is None:
         amount = _figure(row.provisional, figures, day) if row.provisional is not None else None
-        return _without(row, of) if amount is None else _fixed(row, amount, f"{yuan(amount)} provisionally")
+        if amount is None:
+            return _without(row, of)
+        return _fixed(row, amount, f"{yuan(amount)}{_PROVISIONALLY}")._replace(awaits=of.needs or "")
     share = PPM if of.share is None else _figure(of.share, figures, day) or 0
     due = Due(half_up(average * share * rate, PPM * PPM), half_up(average * share, PPM), row.article, row.source)
     base = yuan(average) if share == PPM else f"{_percent(share)} of {yuan(average)}"

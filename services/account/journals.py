@@ -183,6 +183,6 @@ def closing(member_id: str, region: str, disposal: str, balance: int) -> tuple[P
     return (Posting(personal(member_id), left_to(disposal, region), balance),)
 
 
-def bringing(member_id: str, left: str, balance: int) -> tuple[Posting, ...]:
-    """The posting by which a balance that went along from one region of these books arrives in another."""
-    return (Posting(left_to("transferred", left), personal(member_id), balance),)
+def bringing(member_id: str, along: Sequence[Side]) -> tuple[Posting, ...]:
+    """The postings by which what went along from some regions of these books (fen of each) arrives in another."""
+    return tuple(Posting(left_to("transferred", left), personal(member_id), amount) for left, amount in along)

@@ -1,5 +1,6 @@
 """Who is to be credited with what: the register read from end to end, in the order of members, a few thousand rows at a time."""
 
+import json
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -18,11 +19,11 @@ select m.member_id, m.region, m.status, m.employment, m.sector, m.valid_from, m.
     case when cardinality($4::bigint[]) = 0 then 0 else (
         select coalesce(sum(r.ppm), 0)::int from unnest($4::bigint[], $5::int[]) as r (run_id, ppm)
         join account.crediting as c on (c.member_id, c.region, c.run_id, c.title) = (m.member_id, $1, r.run_id, '')
-    ) end as since_ppm
+    ) end as since_ppm, gone.closed
 from eligibility.member as m
 left join lateral (
-    select k.region, k.closed_on, k.leaving from account.closing as k where k.member_id = m.member_id
-    order by k.number desc limit 1
+    select k.region, k.closed_on, k.leaving, b.closed from account.closing as k join account.balance as b using (member_id)
+    where k.member_id = m.member_id order by k.number desc limit 1
 ) as gone on true
 cross join lateral (
     select (sum(c.amount) filter (where c.title = ''))::bigint as amount,
@@ -41,7 +42,10 @@ _BY_KEYS: Final = "; ".join(f"set local {name} = {value}" for name, value in BY_
 _KINDS: Final = "select distinct status, employment, sector from eligibility.member where region = $1"
 _MEMBERS: Final = "select count(distinct member_id) from eligibility.member where region = $1"
 
+_WORDS: Final = "select figures->>$2 from account.credit_run where region = $1 and figures ? $2"
+
 CLOSED: Final = "account_closed"
+OF_CLOSED: Final = "month_of_closed_account"  # he has another account by now, and the month is none of its
 
 
 class Planned(NamedTuple):
@@ -73,12 +77,21 @@ async def members(connection: Any, region: str) -> int:
     return int(await connection.fetchval(_MEMBERS, region))
 
 
-async def check(connection: Any, scale: Scale) -> None:
-    """Raises Stop, naming them, when figures are missing that some member of the region needs."""
-    rows = await connection.fetch(_KINDS, scale.region)
-    if missing := scale.missing([(row[0], row[1], row[2]) for row in rows]):
+async def check(connection: Any, scale: Scale, *, again: bool) -> None:
+    """Raises Stop, naming them, when figures are missing that some member of the region needs.
+
+    ``again``: for a true-up, also those that a provisional amount would stand in for once more: it would take back what was
+    credited by them, as if they had never been published.
+    """
+    kinds = [(row[0], row[1], row[2]) for row in await connection.fetch(_KINDS, scale.region)]
+    missing, why = set(scale.missing(kinds)), "is not supplied"
+    if again and not missing:
+        runs = await connection.fetch(_WORDS, scale.region, scale.month.text)
+        missing = {figure for run in runs for figure in scale.withdrawn(kinds, json.loads(run[0]))}
+        why = "credited the month, and is not supplied now"
+    if missing:
         raise Stop(
-            f"{scale.region} {scale.month.text}: the operator's figure {' and '.join(missing)} is not supplied; "
+            f"{scale.region} {scale.month.text}: the operator's figure {' and '.join(sorted(missing))} {why}; "
             "nothing is booked. Give it in the file of parameters (GONGJI_PARAMETERS)"
         )
 
@@ -120,8 +133,9 @@ def _planned(scale: Scale, history: Sequence[Span], row: Any, *, only_new: bool)
     now = None if gone is None else scale.state(history)
     back = gone is not None and now is not None and is_back(history, now, gone)
     shut = gone is not None and not back
+    closed = CLOSED if row[16] else OF_CLOSED
     if booked is None or not only_new:
-        yield Planned(member_id, CLOSED if shut and booked is None else scale.due(history), booked, back, row[15])
+        yield Planned(member_id, closed if shut and booked is None else scale.due(history), booked, back, row[15])
     if not scale.supplement_article or (only_new and supplement is not None) or (shut and supplement is None):
         return
     due = scale.supplement(history)

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from services.account import commands
 from services.account.commands import COMMANDS, MONTHLY, PIECE, TRUE_UP, Entry, Piece, Rule
 from services.account.entitlement import INTEREST, NO_FIGURE, NOT_IN_REGION, Due, Scale, rate_said
-from services.account.plan import CLOSED, Planned, Rate, check, plan
+from services.account.plan import Planned, Rate, check, plan
 from services.account.waiting import Bookings
 from shared.errors import Stop
 from shared.identity import part_of, partition_of
@@ -60,8 +60,7 @@ class Came:
 
 async def due(reader: Any, asked: Asked, came: Came, looked: Looked) -> AsyncIterator[tuple[Scale, Planned]]:
     """What is still to be booked, month by month. Raises Stop, before anything, for a figure that is not supplied."""
-    for scale in asked.scales:
-        await check(reader, scale)
+    await _check(reader, asked)
     for scale in asked.scales:
         later = [rate for rate in asked.rates if rate.month > scale.month.text]
         async for planned in plan(reader, scale, later, only_new=asked.kind == MONTHLY):
@@ -71,10 +70,14 @@ async def due(reader: Any, asked: Asked, came: Came, looked: Looked) -> AsyncIte
             # Not supplied (any more) is no reason to take back.
             if isinstance(planned.due, str) and planned.due.startswith(NO_FIGURE):
                 continue
-            closed = planned.due == CLOSED
             interest = scale.interest_ppm if asked.kind == MONTHLY and isinstance(planned.due, Due) and not planned.title else 0
-            if not closed and (planned.difference or interest):
+            if planned.difference or interest:
                 yield scale, planned
+
+
+async def _check(reader: Any, asked: Asked) -> None:
+    for scale in asked.scales:
+        await check(reader, scale, again=asked.kind != MONTHLY)
 
 
 class Runs:
@@ -90,8 +93,7 @@ class Runs:
         """Books a run, and returns when all of it is booked. Raises Stop, ServerMissing, Retry."""
         began = time.monotonic()
         came = Came()
-        for scale in asked.scales:
-            await check(self._reader, scale)
+        await _check(self._reader, asked)
         came.run, number = await self._begin(asked)
         reach("after_commit")
         pieces: list[Piece] = []

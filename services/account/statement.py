@@ -19,7 +19,7 @@ REASONS: Final = {
     "credit": ("个人账户划入（登记）", "a credit of the register"),
     "crediting": ("个人账户按月计入", "a month's credit, or its true-up"),
     "closing": ("个人账户销户", "an account closed"),
-    "opening": ("重新开户，余额转入", "an account opened anew, with the balance that went along"),
+    "opening": ("随同转移的余额转入重新开立的账户", "what went along, brought to the account opened anew"),
     "settling": ("与参保人结清", "settled with a member"),
     "payment": ("支付医药机构", "an institution paid"),
     "release": ("年度考核金清算", "the year's retention released"),

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 from itertools import product
 
 import pytest
-from adjudication_cases import BAZHONG, CANGZHOU, PACKS, POLICIES, SHIYAN, ZHANJIANG
+from adjudication_cases import BAZHONG, CANGZHOU, KASHGAR, PACKS, POLICIES, SHIYAN, ZHANJIANG
 
 from services.account.entitlement import Due, Month, Scale, Span
 from services.account.leaving import Gone, is_back
@@ -117,3 +117,18 @@ def test_a_month_paid_in_another_city_is_not_paid_in_this_one(paid_here: str | N
     now = line(ZHANJIANG, "2023-05-10")._replace(paid_through=paid_here)
     due = Scale.of(POLICIES, ZHANJIANG, MAY).due([before._replace(covered_to=date(2023, 4, 30)), now])
     assert (due.amount if isinstance(due, Due) else None) == amount
+
+
+def test_a_figure_is_withdrawn_where_a_run_went_by_it_and_a_provisional_amount_would_stand_in_for_it_again() -> None:
+    def scale(**supplied: str) -> Scale:
+        given = {KASHGAR: {name: [{"from": date(2022, 1, 1), "value": value}] for name, value in supplied.items()}}
+        return Scale.of(Policies(POLICIES.packs, read_parameters(given, POLICIES.packs, PACKS.name)), KASHGAR, MAY)
+
+    now, published = scale(), scale(average_pension_2022="4321.99")
+    retired, active = ("retired", "employee", "enterprise"), ("active", "employee", "enterprise")
+    assert now.withdrawn([retired, active], published.words()) == {"average_pension_2022"}
+    assert now.withdrawn([active], published.words()) == set()
+    assert now.withdrawn([retired], now.words()) == now.withdrawn([retired], {}) == set()
+    assert published.withdrawn([retired], published.words()) == scale(average_pension_2022="4400.00").withdrawn(
+        [retired], published.words()
+    ) == set()  # fmt: skip

@@ -109,26 +109,31 @@ OPENED = Query(
         "I1",
         "accounts_are_opened_after_a_closing",
         "重新开户在销户之后，转入不超过转出",
-        "an account is opened anew only after a closing; what it was opened with is what went along then, and was posted",
-        ("account.opening", "account.closing", "account.posting"),
+        "an account is opened anew only after a closing; what is brought to it went along from its region before, and was posted",
+        ("account.opening", "account.closing", "account.posting", "account.journal"),
     ),
     """
     with opening as (
-        select o.*, k.number as closed_at, k.region as from_,
-            case when k.disposal = 'transferred' then k.amount else 0 end as went
-        from account.opening o left join lateral (
-            select * from account.closing c where c.member_id = o.member_id and c.number < o.number order by c.number desc limit 1
-        ) as k on true
+        select o.*, exists (
+            select from account.closing c where c.member_id = o.member_id and c.number < o.number) as closed_before
+        from account.opening o
+    ), moved as (
+        select j.issuer as member_id, p.debit, p.credit, p.amount, j.journal_id, j.kind
+        from account.journal j join account.posting p using (journal_id) where j.kind in ('closing', 'settling', 'opening')
+    ), along as (
+        select member_id, credit as account, amount from moved where kind <> 'opening' and credit like 'transferred:%'
+        union all
+        select member_id, debit, -amount from moved where kind = 'opening' and debit like 'transferred:%'
     )
-    select member_id as key, 'was opened anew by ' || number || ', and never closed' as what from opening where closed_at is null
+    select member_id as key, 'was opened anew by ' || number || ', and never closed' as what from opening where not closed_before
     union all
-    select member_id, 'has ' || sum(amount) || ' fen brought along, ' || max(went) || ' went' from opening
-    group by member_id, closed_at having sum(amount) > max(went)
+    select member_id, 'had ' || -sum(amount) || ' fen more brought from ' || account || ' than went along' from along
+    group by member_id, account having sum(amount) < 0
     union all
-    select o.member_id, 'was opened with ' || o.amount || ' fen, posted ' || coalesce(p.amount, 0)
-    from opening o left join (select * from account.posting join account.journal using (journal_id) where kind = 'opening') p
-        on p.journal_id = o.number and p.credit = 'personal:' || o.member_id and p.debit = 'transferred:' || o.from_
-    where o.amount <> coalesce(p.amount, 0)
+    select o.member_id, 'was opened with ' || o.amount || ' fen, posted ' || coalesce(sum(m.amount), 0)
+    from opening o left join moved m on m.kind = 'opening' and m.journal_id = o.number
+        and m.credit = 'personal:' || o.member_id and m.debit like 'transferred:%'
+    group by o.member_id, o.number, o.amount having o.amount <> coalesce(sum(m.amount), 0)
     """,
 )
 
