@@ -76,9 +76,8 @@ def requests() -> st.SearchStrategy[tuple[str, str, bytes, dict[str, str]]]:
         return path
 
     place = st.builds(filled, st.sampled_from(places), segment | st.just(HERE))
-    query = st.sampled_from(
-        ["", "?after=", "?after=AAAA", "?on=", "?on=9999-99-99", "?on=0001-01-01", "?kind=", "?kind=reversal", "?%"]
-    )
+    odd = ["?after=", "?after=AAAA", "?on=", "?on=9999-99-99", "?on=0001-01-01", "?kind=", "?kind=reversal", "?kind&kind", "?%"]
+    query = st.just("") | st.sampled_from(odd)  # most places take no parameter, and refuse it
     record = st.builds(lambda field, value: json.dumps(CLAIM | {field: value}).encode(), FIELDS, JUNK)
     line = st.lists(record | st.binary(max_size=40), max_size=4).map(b"\n".join)
     method = st.sampled_from(["GET", "POST", "POST", "PUT", "HEAD", "PATCH", "OPTIONS"])
