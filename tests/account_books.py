@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 from simulation.ledgers import JOURNAL, AccountStore
@@ -22,6 +23,17 @@ from shared.runtime.step import Filed
 HOME, AWAY = "130900", "440800"
 NOW = datetime(2023, 5, 1, 2, 3, 4, tzinfo=UTC)
 NO_PACKS = Policies({}, {})
+MIGRATIONS = Path(__file__).parents[1] / "deploy/migrations/sql"
+TABLES = (
+    "0001_account",
+    "0002_crediting",
+    "0006_account",
+    "0008_late_credits",
+    "0009_opening",
+    "0010_interest",
+    "0011_supplement",
+)
+SQL = "".join((MIGRATIONS / f"{name}.sql").read_text() for name in TABLES)
 
 
 def institution(kind: str = "hospital", region: str = HOME, *, designated: bool = True) -> InstitutionFacts:

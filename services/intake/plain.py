@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal, NamedTuple
 
 import msgspec
 
-from services.intake.forms import PRICE_PLACES, QUANTITY_PLACES, line_amount, read_price, read_quantity, written
+from services.intake.forms import PRICE_PLACES, QUANTITY_PLACES, LineForm, line_amount, read_price, read_quantity, written
 from shared.calendar import read_instant
 from shared.claim import Amounts, Claim, Line
 from shared.money import fen
@@ -198,7 +198,7 @@ def _claim(claim: _Written, values: _Values) -> Claim:
         emergency=claim.emergency,
         use_account=claim.use_account,
         amounts=values.amounts,
-        lines=tuple([_line(line) for line in values.lines or ()]),
+        lines=tuple([line_of(line) for line in values.lines or ()]),
         insured_region=claim.insured_region,
         prescribed_by=claim.prescribed_by,
         doctor_id=claim.doctor_id,
@@ -208,7 +208,8 @@ def _claim(claim: _Written, values: _Values) -> Claim:
     )
 
 
-def _line(line: _ContentLine) -> Line:
+def line_of(line: LineForm | _ContentLine) -> Line:
+    """A line as the claim carries it, in canonical spelling, whichever way it was read."""
     return Line(
         line_no=line.line_no,
         code=line.code,

@@ -14,8 +14,6 @@ from pydantic import ValidationError
 from services.intake import faults, plain
 from services.intake.forms import (
     FORMS,
-    PRICE_PLACES,
-    QUANTITY_PLACES,
     AccountUseForm,
     ClaimForm,
     Form,
@@ -23,9 +21,8 @@ from services.intake.forms import (
     ReversalForm,
     is_identifier,
     line_amount,
-    written,
 )
-from shared.claim import AccountUse, Amounts, Claim, Line, Reversal
+from shared.claim import AccountUse, Amounts, Claim, Reversal
 from shared.errors import Unreadable
 from shared.events import REGISTER_TYPES
 from shared.identity import number_of
@@ -192,23 +189,13 @@ def _canonical_claim(form: ClaimForm) -> Claim:
         emergency=form.emergency,
         use_account=form.use_account,
         amounts=amounts,
-        lines=tuple(_canonical_line(line) for line in form.lines or ()),
+        lines=tuple(plain.line_of(line) for line in form.lines or ()),
         insured_region=form.insured_region,
         prescribed_by=form.prescribed_by,
         doctor_id=form.doctor_id,
         family_payer=form.family_payer,
         quote=form.quote,
         excluded_as=form.excluded_as,
-    )
-
-
-def _canonical_line(line: LineForm) -> Line:
-    return Line(
-        line_no=line.line_no,
-        code=line.code,
-        quantity=written(line.quantity, QUANTITY_PLACES),
-        unit_price=written(line.unit_price, PRICE_PLACES),
-        amount=line.amount,
     )
 
 

@@ -3,11 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import nullcontext
-from pathlib import Path
 
 import asyncpg
 import pytest
-from account_books import AWAY, HOME, Books, claim, credit, question, reversal
+from account_books import AWAY, HOME, SQL, Books, claim, credit, question, reversal
 from simulation import still
 from simulation.ledgers import AccountStore
 from waiting import until_sessions_wait
@@ -19,18 +18,6 @@ from services.account.store import PostgresStore
 from shared.errors import Unreadable
 from shared.reasons import reason
 from shared.runtime.kept import Spill
-
-MIGRATIONS = Path(__file__).parents[2] / "deploy/migrations/sql"
-NAMES = (
-    "0001_account",
-    "0002_crediting",
-    "0006_account",
-    "0008_late_credits",
-    "0009_opening",
-    "0010_interest",
-    "0011_supplement",
-)
-SQL = "".join((MIGRATIONS / f"{name}.sql").read_text() for name in NAMES)
 
 
 @pytest.fixture(params=["memory", "spilled", "simulated", pytest.param("postgres", marks=pytest.mark.servers)])

@@ -1,12 +1,11 @@
 """Both stores of crediting and closing keep the same books; the tables refuse what must never be."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Final
 
 import asyncpg
 import pytest
-from account_books import HOME, claim, credit, reversal
+from account_books import HOME, SQL, claim, credit, reversal
 from crediting_books import MONTH, CreditBooks, piece
 
 from services.account.crediting import Booked
@@ -16,17 +15,6 @@ from services.account.ledger import Posting
 from shared.errors import Stop
 
 SERVANT: Final = "civil_servant"
-
-NAMES = (
-    "0001_account",
-    "0002_crediting",
-    "0006_account",
-    "0008_late_credits",
-    "0009_opening",
-    "0010_interest",
-    "0011_supplement",
-)
-SQL = [Path(__file__).parents[2] / f"deploy/migrations/sql/{name}.sql" for name in NAMES]
 
 
 @pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.servers)])
@@ -41,8 +29,7 @@ async def books(request: pytest.FixtureRequest) -> AsyncIterator[CreditBooks]:
 
 async def _tables(dsn: str) -> asyncpg.Connection:
     connection = await asyncpg.connect(dsn)
-    for file in SQL:
-        await connection.execute(file.read_text())
+    await connection.execute(SQL)
     return connection
 
 

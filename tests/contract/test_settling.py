@@ -1,11 +1,10 @@
 """What is open with a member is settled as it is listed: both read the postings."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import asyncpg
 import pytest
-from account_books import AWAY, HOME, Books, claim
+from account_books import AWAY, HOME, MIGRATIONS, SQL, Books, claim
 
 from services.account.ledger import Posting
 from services.account.settling import TO_MEMBER, look_up, running
@@ -13,17 +12,6 @@ from services.account.store import PostgresStore
 from shared.errors import Stop
 from shared.money import yuan
 
-MIGRATIONS = Path(__file__).parents[2] / "deploy/migrations/sql"
-NAMES = (
-    "0001_eligibility",
-    "0001_account",
-    "0002_crediting",
-    "0006_account",
-    "0008_late_credits",
-    "0009_opening",
-    "0010_interest",
-    "0011_supplement",
-)
 _MEMBER = """
     insert into eligibility.member (member_id, region, status, employment, sector, valid_from, supplements, qualifications)
     values ($1, $2, 'active', 'employee', 'enterprise', '2020-01-01', '{}', '{}')
@@ -36,8 +24,7 @@ pytestmark = pytest.mark.servers
 @pytest.fixture
 async def books(fresh_database: str) -> AsyncIterator[Books]:
     connection = await asyncpg.connect(fresh_database)
-    for name in NAMES:
-        await connection.execute((MIGRATIONS / f"{name}.sql").read_text())
+    await connection.execute((MIGRATIONS / "0001_eligibility.sql").read_text() + SQL)
     yield Books(PostgresStore(), tx=connection)
     await connection.close()
 
