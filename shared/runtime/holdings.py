@@ -40,6 +40,7 @@ class Holdings:
         self._stopped: dict[Place, str] = {}
         self._not_before: dict[Place, float] = {}
         self._first_seen: dict[Place, int] = {}
+        self._asked_back = False  # from revoked to assigned: the client names the old partitions, which others take now
         self._troubles = 0
         self._bounds_checked = 0.0
         self._marked: dict[Place, tuple[int, int]] = {}
@@ -97,6 +98,7 @@ class Holdings:
     async def assigned(self, places: Iterable[Place]) -> None:
         """Takes what Kafka gave us, before its first record comes. What fails is taken by the sweep."""
         async with self.busy:
+            self._asked_back = False
             self._first_seen.clear()
             for place in places:
                 self._park(place)
@@ -106,6 +108,7 @@ class Holdings:
     async def revoked(self, places: Iterable[Place]) -> None:
         """Lets the batch under way finish, stores its marks, and lets go."""
         async with self.busy:
+            self._asked_back = True
             try:
                 await self._store_marks()
             finally:
@@ -193,7 +196,7 @@ class Holdings:
         return 0 if self.log is None else len(self.log.assigned() - self._held.keys())
 
     async def _take_what_is_assigned(self) -> None:
-        if self.log is None:
+        if self.log is None or self._asked_back:
             return
         for moved in self._held.keys() - self.log.assigned():
             del self._held[moved]

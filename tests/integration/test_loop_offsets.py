@@ -351,6 +351,27 @@ async def test_a_worker_waits_for_its_batch_before_it_lets_a_partition_go(world:
     assert len(await world.announced()) == 10
 
 
+async def test_a_worker_takes_nothing_back_before_it_is_told_what_is_its_own(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Meanwhile the client still names the old partitions, and whoever has them now would be fenced at its first batch."""
+    first = await world.worker()
+    await world.holds_all(first)
+    holdings, revoked = first.holdings, first.holdings.revoked
+    between: list[tuple[int, int]] = []
+
+    async def revoke(places: Iterable[Place]) -> None:
+        await revoked(places)
+        await holdings.sweep()
+        assert holdings.log is not None
+        between.append((len(holdings.log.assigned()), len(first.held)))
+
+    monkeypatch.setattr(holdings, "revoked", revoke)
+    second = await world.worker()
+    await until(lambda: bool(second.held) and bool(first.held), "both to work")
+    assert between == [(PARTITIONS, 0)]
+
+
 async def test_what_waits_behind_a_long_batch_is_told_while_nothing_is_fetched(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -236,8 +236,7 @@ class Group:
                 await member.holdings.revoked(list(member.view))
             except Retry as trouble:
                 self._broker.chance.tell(f"marks not stored: {trouble}", member.client.name)
-            member.view = set()
-            member.positions.clear()
+            member.positions.clear()  # its view stays as it was until it is given another, as the client's does
         if member.kicked:
             self.join(member)
 
