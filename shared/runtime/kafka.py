@@ -166,10 +166,7 @@ def consume(
     outsiders_write: bool,
     rest_seconds: float = 0.0,
 ) -> Callable[[], AIOKafkaConsumer | None]:
-    """Feeds fetched batches of these topics to a loop. Returns how to get at the consumer once it runs.
-
-    ``rest_seconds``: after a batch that was not full, so that more records share the next transaction.
-    """
+    """Feeds fetched batches of these topics to a loop. Returns how to get at the consumer once it runs."""
 
     def consumer() -> AIOKafkaConsumer | None:
         return subscriber.consumer
@@ -194,13 +191,21 @@ def consume(
         title=f"{group}:{','.join(topics)}",
     )
 
-    @subscriber
+    subscriber(_resting(handle, batch_max, rest_seconds))
+    return consumer
+
+
+def _resting(
+    handle: Callable[[Sequence[Record]], Awaitable[None]], batch_max: int, rest_seconds: float
+) -> Callable[[list[Record]], Awaitable[None]]:
+    """Rests after a batch that was not full, so that more records share the next transaction."""
+
     async def handler(records: list[Record]) -> None:
         await handle(records)
         if len(records) < batch_max:
             await asyncio.sleep(rest_seconds)
 
-    return consumer
+    return handler
 
 
 async def _parse(fetched: tuple[ConsumerRecord, ...]) -> KafkaMessage:
