@@ -45,6 +45,11 @@ def line(claim: str, do: str = "settle", size: int = 0) -> bytes:
     return json.dumps({"claim": claim, "do": do, "size": size}).encode()
 
 
+def claims(count: int, name: str = "C") -> list[str]:
+    """So many names of claims."""
+    return [f"{name}{number}" for number in range(count)]
+
+
 @dataclass
 class Diary:
     """Satisfies ``Step``. ``during`` runs inside the transaction, after the rows were written."""

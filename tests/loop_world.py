@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,118 +13,17 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from diary import SERVICE, SQL, Diary
-from faststream.kafka import KafkaBroker
+from loop_worker import Worker, until
 
 from deploy.local.servers import Addresses
 from deploy.migrations import run as migrate
-from shared.errors import Retry
 from shared.events import DEAD, REJECTED
 from shared.identity import part_of, partition_of
 from shared.runtime import topics as declared_topics
 from shared.runtime.cache import Projection
-from shared.runtime.database import Database
-from shared.runtime.holdings import Holdings
-from shared.runtime.kafka import consume, make_broker
-from shared.runtime.loop import Loop
-from shared.runtime.producer import Producer
-from shared.runtime.relay import Outgoing
-from shared.runtime.takeover import Taker
-from shared.runtime.telemetry import Telemetry
 
 PARTITIONS = 4
 _CLAIM_PARTITIONS = 8
-
-
-@dataclass
-class Sender:
-    """The real producer, of which the next sends may fail: before anything left (``lose``), or after all did (``forget``)."""
-
-    producer: Producer
-    lose: int = 0
-    forget: int = 0
-    sent: list[Outgoing] = field(default_factory=list)
-
-    async def send(self, outgoing: Sequence[Outgoing]) -> None:
-        if self.lose and outgoing:
-            self.lose -= 1
-            raise Retry("the broker is said to be away")
-        await self.producer.send(outgoing)
-        self.sent += outgoing
-        if self.forget and outgoing:
-            self.forget -= 1
-            raise Retry("the broker is said not to have answered")
-
-
-class Worker:
-    """One worker of the diary: consumer, loop and sweep as in a service's process."""
-
-    def __init__(
-        self,
-        world: "World",
-        step: Diary,
-        *,
-        batch_max: int,
-        projection: Projection | None,
-        outsiders_write: bool,
-        cluster_id: str,
-        rest_seconds: float,
-    ) -> None:
-        self.step = step
-        self.telemetry = Telemetry(SERVICE, world.prefix)
-        self.database = Database(world.dsn, role="gongji_service", name=f"gongji-{SERVICE}")
-        self.sender = Sender(Producer(world.kafka, world.counts))
-        owner = secrets.token_hex(4)
-        self.holdings = Holdings(Taker(step, self.database, self.sender, self.telemetry, cluster_id, owner), projection)
-        self.loop = Loop(step, self.database, self.sender, self.holdings, self.telemetry, batch_max=batch_max)
-        self.broker: KafkaBroker = make_broker(world.kafka)
-        self.consumer = consume(
-            self.broker, step.topics, f"{world.prefix}group", self.loop.handle, self.holdings,
-            batch_max=batch_max, outsiders_write=outsiders_write, rest_seconds=rest_seconds,
-        )  # fmt: skip
-        self._sweeping: asyncio.Task[None] | None = None
-
-    async def start(self) -> "Worker":
-        await self.broker.start()
-        self._sweeping = asyncio.create_task(self._sweep())
-        return self
-
-    async def _sweep(self) -> None:
-        while True:
-            await asyncio.sleep(0.1)
-            await self.holdings.sweep()
-
-    async def stop(self) -> None:
-        """Ends as on SIGTERM."""
-        await self._still()
-        await self.holdings.release()
-        await self.producer_closed()
-
-    async def crash(self) -> None:
-        """Ends without storing a mark."""
-        await self._still()
-        await self.producer_closed()
-
-    async def _still(self) -> None:
-        if self._sweeping is not None:
-            self._sweeping.cancel()
-            done = await asyncio.gather(self._sweeping, return_exceptions=True)
-            assert isinstance(done[0], asyncio.CancelledError), done
-            self._sweeping = None
-        await self.broker.stop()
-
-    async def producer_closed(self) -> None:
-        await self.sender.producer.close()
-        await self.database.close()
-
-    @property
-    def held(self) -> set[tuple[str, int]]:
-        return set(self.holdings._held)
-
-    async def holds(self, *partitions: int) -> None:
-        """Waits until exactly these partitions are held."""
-        await until(
-            lambda: {partition for _, partition in self.held} == set(partitions), lambda: f"{partitions}, not {self.held}"
-        )
 
 
 @dataclass
@@ -257,6 +156,17 @@ class World:
         rows = await self.books.fetch("select claim from diary.entry order by source_partition, source_offset")
         return [row["claim"] for row in rows]
 
+    async def is_gapless(self) -> None:
+        """Every number of a partition is that of an entry or of something set aside."""
+        for partition, lease in (await self.leases()).items():
+            rows = await self.books.fetch(
+                "select seq from diary.entry where source_topic = $1 and source_partition = $2 and seq is not null "
+                "union all select seq from runtime.quarantine where topic = $1 and partition = $2 order by 1",
+                self.source,
+                partition,
+            )
+            assert [row["seq"] for row in rows] == list(range(1, lease["out_seq"] + 1))
+
     async def quarantined(self) -> list[asyncpg.Record]:
         return list(await self.books.fetch("select * from runtime.quarantine where topic = $1 order by id", self.source))
 
@@ -273,21 +183,6 @@ class World:
         await until(there, state, seconds)
         counted = sum(row["records"] for row in (await self.leases()).values())
         assert counted == records, f"{counted} records applied, not {records}"
-
-
-async def until(
-    condition: Callable[[], bool | Awaitable[bool]], what: str | Callable[[], str | Awaitable[str]], seconds: float = 30.0
-) -> None:
-    """Waits for a condition, and fails naming it when it does not come."""
-    deadline = asyncio.get_running_loop().time() + seconds
-    while True:
-        answer = condition()
-        if answer if isinstance(answer, bool) else await answer:
-            return
-        if asyncio.get_running_loop().time() > deadline:
-            told = what() if callable(what) else what
-            pytest.fail(f"waited {seconds} s for {told if isinstance(told, str) else await told}")
-        await asyncio.sleep(0.03)
 
 
 def partition_for(claim: str) -> int:

@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 import pytest
 from aiokafka import TopicPartition
 from diary import line
-from loop_world import World, until
+from loop_worker import until
+from loop_world import World
 
 from shared.runtime.fetch import ALONE_MS, Consumer
 

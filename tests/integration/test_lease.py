@@ -7,8 +7,9 @@ from typing import Any
 
 import asyncpg
 import pytest
-from diary import SERVICE, line
-from loop_world import PARTITIONS, World, until
+from diary import SERVICE, claims, line
+from loop_worker import until
+from loop_world import PARTITIONS, World
 from prometheus_client import generate_latest
 
 from shared.errors import Fenced
@@ -19,10 +20,6 @@ from shared.runtime.takeover import Taker
 from shared.runtime.telemetry import REGISTRY
 
 pytestmark = pytest.mark.servers
-
-
-def claims(count: int, name: str = "C") -> list[str]:
-    return [f"{name}{number}" for number in range(count)]
 
 
 @pytest.fixture

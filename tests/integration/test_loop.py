@@ -9,24 +9,19 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
-import asyncpg
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.util import calc_crc32c
-from asyncpg.transaction import Transaction
-from diary import line
-from loop_world import PARTITIONS, World, until
+from diary import claims, line
+from loop_worker import until
+from loop_world import PARTITIONS, World
 
 from shared.runtime import fetch
 from shared.runtime.loop import FAILURES_IN_A_ROW
 from shared.runtime.quarantine import REDRIVE_HEADER
 
 pytestmark = pytest.mark.servers
-
-
-def claims(count: int, name: str = "C") -> list[str]:
-    return [f"{name}{number}" for number in range(count)]
 
 
 # -- what cannot be read ------------------------------------------------------------------------------------------------
@@ -159,7 +154,7 @@ async def test_a_constraint_is_bisected_to_its_offender_in_a_full_batch(world: W
     await world.applied(200)
     assert await world.noted() == [name for name in names if name not in offenders]
     assert {row["claim_key"] for row in await world.quarantined()} == offenders
-    await _is_gapless(world)
+    await world.is_gapless()
 
 
 async def test_a_later_record_of_a_claim_waits_behind_what_was_set_aside(world: World) -> None:
@@ -276,91 +271,3 @@ async def test_malformed_records_alone_never_stop_a_partition(world: World) -> N
     worker = await world.worker()
     await world.applied(4 * FAILURES_IN_A_ROW)
     assert worker.telemetry.stops == {}
-
-
-# -- trouble of the servers ---------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "trouble",
-    [
-        asyncpg.DeadlockDetectedError("deadlock detected"),
-        asyncpg.SerializationError("could not serialize access"),
-        asyncpg.QueryCanceledError("statement timeout"),
-        asyncpg.TooManyConnectionsError("too many"),
-        asyncpg.ConnectionDoesNotExistError("gone"),
-        OSError("network"),
-        TimeoutError(),
-    ],
-    ids=lambda trouble: type(trouble).__name__,
-)
-async def test_trouble_of_a_server_is_tried_again_and_sets_nothing_aside(world: World, trouble: Exception) -> None:
-    left = [trouble, trouble]
-
-    async def during(_: Any, __: Sequence[Any]) -> None:
-        if left:
-            raise left.pop()
-
-    await world.send([line("C1")])  # alone, so that nothing could be bisected
-    await world.worker(world.diary(during=during))
-    await world.applied(1)
-    assert left == []
-    assert await world.noted() == ["C1"]
-    assert await world.quarantined() == []
-    assert await world.announced() == ["C1"]
-
-
-async def test_a_backend_ended_inside_a_transaction_loses_nothing(world: World) -> None:
-    ended: list[bool] = []
-
-    async def during(tx: asyncpg.Connection, _: Sequence[Any]) -> None:
-        if len(ended) < 3:
-            ended.append(await world.books.fetchval("select pg_terminate_backend($1)", tx.get_server_pid()))
-
-    await world.worker(world.diary(during=during), batch_max=20)
-    await world.send([line(claim) for claim in claims(100)])
-    await world.applied(100)
-    assert len(ended) == 3
-    assert await world.noted() == claims(100)
-    assert sorted(await world.announced()) == sorted(claims(100))
-
-
-@pytest.mark.parametrize("committed", [True, False])
-async def test_a_commit_of_unknown_outcome_is_resolved_by_the_lease(
-    world: World, monkeypatch: pytest.MonkeyPatch, committed: bool
-) -> None:
-    """The connection goes as the commit is sent, before or after the server did it."""
-    commit = Transaction.commit
-    unknown = 3
-
-    async def uncertain(transaction: Transaction) -> None:
-        nonlocal unknown
-        connection: asyncpg.Connection = getattr(transaction, "_connection")  # noqa: B009 - the stubs do not show it
-        batch = await connection.fetchval("select count(*) from diary.entry where xmin = pg_current_xact_id()::xid")
-        if not (batch and unknown):
-            return await commit(transaction)
-        unknown -= 1
-        if committed:
-            await commit(transaction)
-        connection.terminate()
-        raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
-
-    monkeypatch.setattr(Transaction, "commit", uncertain)
-    await world.worker(batch_max=20)
-    await world.send([line(claim) for claim in claims(100)])
-    await world.applied(100)
-    assert unknown == 0
-    assert await world.noted() == claims(100)
-    assert sorted(await world.announced()) == sorted(claims(100))
-    await _is_gapless(world)
-
-
-async def _is_gapless(world: World) -> None:
-    for partition, lease in (await world.leases()).items():
-        rows = await world.books.fetch(
-            "select seq from diary.entry where source_topic = $1 and source_partition = $2 and seq is not null "
-            "union all select seq from runtime.quarantine where topic = $1 and partition = $2 order by 1",
-            world.source,
-            partition,
-        )
-        assert [row["seq"] for row in rows] == list(range(1, lease["out_seq"] + 1))

@@ -12,7 +12,7 @@ from socket import create_server
 
 import psycopg
 import pytest
-from breaking import cache, prefix
+from breaking_redis import cache, prefix
 from deployment import Deployment, Line, claims_of, day, deployment, until
 from servers import LocalServers
 

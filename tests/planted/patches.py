@@ -17,8 +17,9 @@ class Patch(NamedTuple):
 
 
 _LEASE, _LOOP, _HOLD = "shared/runtime/lease.py", "shared/runtime/loop.py", "shared/runtime/holdings.py"
-_T_LEASE, _T_LOOP = "tests/integration/test_lease.py", "tests/integration/test_loop.py"
-_T_OFFSETS, _T_HOLD = "tests/integration/test_loop_offsets.py", "tests/unit/test_holdings.py"
+_T_LEASE, _T_HOLD = "tests/integration/test_lease.py", "tests/unit/test_holdings.py"
+_T_LOOP, _T_ANNOUNCED = "tests/integration/test_loop.py", "tests/integration/test_loop_announced.py"
+_T_TROUBLE, _T_WORKERS = "tests/integration/test_loop_trouble.py", "tests/integration/test_loop_workers.py"
 
 PATCHES: Final = (
     # -- who works
@@ -47,6 +48,11 @@ PATCHES: Final = (
         "        await leases.mark(connection, service, [lease])\n", "",
         "tests/contract/test_runtime_books.py::test_what_was_announced_again_is_marked_when_the_lease_is_taken",
     ),
+    Patch(
+        "a worker takes nothing between being asked for its partitions and being told its new ones", _HOLD,
+        "        if self.log is None or self._asked_back:", "        if self.log is None:",
+        f"{_T_WORKERS}::test_a_worker_takes_nothing_back_before_it_is_told_what_is_its_own",
+    ),
     # -- on which log
     Patch(
         "the digest of the record applied last must be the log's", "shared/runtime/takeover.py",
@@ -71,7 +77,7 @@ PATCHES: Final = (
     Patch(
         "outsiders' aborted transactions are not read", "shared/runtime/kafka.py",
         'isolation_level="read_committed" if outsiders_write else "read_uncommitted"', 'isolation_level="read_uncommitted"',
-        f"{_T_OFFSETS}::test_transactions_of_outsiders_leave_gaps_that_lose_nothing_and_show_nothing_aborted",
+        "tests/integration/test_loop_offsets.py::test_transactions_of_outsiders_leave_gaps_that_lose_nothing_and_show_nothing_aborted",
     ),
     # -- once
     Patch(
@@ -93,7 +99,7 @@ PATCHES: Final = (
     Patch(
         "a commit of unknown outcome is resolved by the lease", _HOLD,
         "        self._troubles += 1\n        self._forget(touched, wait)", "        self._troubles += 1\n        assert wait",
-        f"{_T_LOOP}::test_a_commit_of_unknown_outcome_is_resolved_by_the_lease",
+        f"{_T_TROUBLE}::test_a_commit_of_unknown_outcome_is_resolved_by_the_lease",
     ),
     Patch(
         "a month of a region is paid once, however often commanded", "services/account/payment_run.py",
@@ -105,23 +111,23 @@ PATCHES: Final = (
     Patch(
         "the watermark: what was not acknowledged is announced again", "shared/runtime/relay.py",
         "    while lease.relayed_seq < lease.out_seq:", "    while not lease.topic:",
-        f"{_T_OFFSETS}::test_what_was_committed_and_not_announced_is_announced_from_the_table_in_order",
+        f"{_T_ANNOUNCED}::test_what_was_committed_and_not_announced_is_announced_from_the_table_in_order",
     ),
     Patch(
         "the watermark: it is stored only as far as was acknowledged", _LEASE,
         "    relayed_seq = a.relayed_seq, projected_seq = a.projected_seq,",
         "    relayed_seq = a.out_seq, projected_seq = a.projected_seq,",
-        f"{_T_OFFSETS}::test_what_was_committed_and_not_announced_is_announced_from_the_table_in_order",
+        f"{_T_ANNOUNCED}::test_what_was_committed_and_not_announced_is_announced_from_the_table_in_order",
     ),
     Patch(
         "a step without a table moves no offset before its announcement is acknowledged", _LOOP,
         "                await self._announce_first(done)", "                assert done is not None",
-        f"{_T_OFFSETS}::test_a_step_without_a_table_moves_no_offset_before_its_announcement_is_acknowledged",
+        f"{_T_ANNOUNCED}::test_a_step_without_a_table_moves_no_offset_before_its_announcement_is_acknowledged",
     ),
     Patch(
         "every announcement goes to the partition of its part", "shared/runtime/producer.py",
         "            partition = partition_of(message.part, self._partitions[message.topic])", "            partition = 0",
-        f"{_T_OFFSETS}::test_every_announcement_goes_to_the_partition_of_its_part_in_order",
+        f"{_T_ANNOUNCED}::test_every_announcement_goes_to_the_partition_of_its_part_in_order",
     ),
     Patch(
         "the projected mark stays behind what Redis did not take", _HOLD,
@@ -149,7 +155,7 @@ PATCHES: Final = (
     Patch(
         "a server's trouble sets nothing aside", "shared/runtime/database.py",
         "OFFENCES = (asyncpg.IntegrityConstraintViolationError,", "OFFENCES = (asyncpg.PostgresError,",
-        f"{_T_LOOP}::test_trouble_of_a_server_is_tried_again_and_sets_nothing_aside",
+        f"{_T_TROUBLE}::test_trouble_of_a_server_is_tried_again_and_sets_nothing_aside",
     ),
     Patch(
         "a run of failures stops the partition", _LOOP,

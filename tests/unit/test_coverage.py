@@ -1,4 +1,4 @@
-"""The verdict: the order of its reasons, the edges of its spans, the account and the family."""
+"""The verdict: the order of its reasons, and the evidence."""
 
 from datetime import date
 from typing import Any
@@ -7,29 +7,23 @@ import pytest
 from eligibility_world import (
     BAZHONG,
     CANGZHOU,
-    CITIES,
     DAY,
     KASHGAR,
     POLICIES,
     SHIYAN,
     ZHANJIANG,
-    claim,
     filing,
     finding,
-    grant,
     judge,
     member,
     on,
     pharmacy,
     place,
-    register,
 )
 
-from services.eligibility.coverage import Judge
-from services.eligibility.register import Register
-from shared.claim import AccountUse, Amounts, Line
+from shared.claim import Amounts, Line
 from shared.reasons import REJECTED, SETTLED
-from shared.register import CatalogueItem, FamilyLink, InpatientStay, RegisterRecord
+from shared.register import CatalogueItem, InpatientStay, RegisterRecord
 
 UNSERVED = "110000"
 
@@ -201,208 +195,6 @@ def test_the_first_ground_hides_the_next(
     assert finding(judge(region, *mending[first], **mended))[0] == then
 
 
-# --- the edges of spans
-
-
-@pytest.mark.parametrize(
-    ("visited", "found"),
-    [
-        pytest.param("2023-01-31", "not_in_benefit_period", id="the day before he is insured"),
-        pytest.param("2023-02-01", "open", id="the first day"),
-        pytest.param("2023-06-30", "open", id="the last day he is covered to"),
-        pytest.param("2023-07-01", "not_in_benefit_period", id="the day after"),
-        pytest.param("2023-09-01", "open", id="insured again"),
-    ],
-)
-@pytest.mark.parametrize("region", CITIES)
-def test_a_member_is_covered_on_the_days_of_his_spans(region: str, visited: str, found: str) -> None:
-    first = member(region, since="2023-02-01", covered_to=date(2023, 6, 30))
-    again = member(region, since="2023-09-01")
-    assert finding(judge(region, first, again, visited_at=on(visited)))[0] == found
-
-
-def test_the_status_is_that_of_the_day() -> None:
-    rows = (member(CANGZHOU), member(CANGZHOU, since="2023-05-10", status="retired"))
-    statuses = []
-    for day in ("2023-05-09", "2023-05-10"):
-        facts = judge(CANGZHOU, *rows, visited_at=on(day)).member
-        statuses.append(None if facts is None else facts.status)
-    assert statuses == ["active", "retired"]
-
-
-def test_only_qualifications_open_on_the_day_are_evidence() -> None:
-    spans = (
-        grant("chronic:A", valid_to=date(2023, 5, 9)),
-        grant("chronic:B", valid_to=date(2023, 5, 10)),
-        grant("chronic:C"),
-    )
-    facts = judge(CANGZHOU, member(CANGZHOU, qualifications=spans)).member
-    assert facts is not None
-    assert [open_on_the_day.benefit for open_on_the_day in facts.qualifications] == ["chronic:B", "chronic:C"]
-
-
-@pytest.mark.parametrize(
-    ("admitted", "discharged", "found"),
-    [
-        pytest.param("2023-05-11", None, "open", id="admitted the day after"),
-        pytest.param("2023-05-10", None, "inpatient_stay", id="admitted that day"),
-        pytest.param("2023-05-01", "2023-05-10", "inpatient_stay", id="discharged that day"),
-        pytest.param("2023-05-01", "2023-05-09", "open", id="discharged the day before"),
-        pytest.param("2023-05-01", None, "inpatient_stay", id="still there"),
-    ],
-)
-@pytest.mark.parametrize("region", [ZHANJIANG, KASHGAR, SHIYAN])
-def test_both_days_of_a_stay_belong_to_it(region: str, admitted: str, discharged: str | None, found: str) -> None:
-    last = None if discharged is None else date.fromisoformat(discharged)
-    stay = InpatientStay("M", "X", date.fromisoformat(admitted), last)
-    assert finding(judge(region, stay))[0] == found
-
-
-@pytest.mark.parametrize(
-    ("since", "until", "found"),
-    [
-        pytest.param("2023-05-10", None, "open", id="designated from that day"),
-        pytest.param("2023-05-11", None, "institution_not_designated", id="from the next day"),
-        pytest.param("2022-01-01", "2023-05-10", "open", id="to that day"),
-        pytest.param("2022-01-01", "2023-05-09", "institution_not_designated", id="to the day before"),
-    ],
-)
-@pytest.mark.parametrize("region", CITIES)
-def test_an_institution_is_designated_on_the_days_of_its_span(region: str, since: str, until: str | None, found: str) -> None:
-    last = None if until is None else date.fromisoformat(until)
-    assert finding(judge(region, place(region, since=since, designated_to=last)))[0] == found
-
-
-def test_an_institution_rises_to_the_level_of_its_newest_row() -> None:
-    rows = (place(CANGZHOU, level="1"), place(CANGZHOU, level="2", since="2023-05-10"))
-    found = [finding(judge(CANGZHOU, *rows, visited_at=on(day)))[0] for day in ("2023-05-09", "2023-05-10")]
-    assert found == ["level_too_low", "open"]
-
-
-@pytest.mark.parametrize(
-    ("first", "last", "found"),
-    [
-        pytest.param("2023-05-10", "2023-05-10", "open", id="that day only"),
-        pytest.param("2023-05-11", None, "remote_not_filed", id="from the next day"),
-        pytest.param("2023-01-01", "2023-05-09", "remote_not_filed", id="to the day before"),
-    ],
-)
-def test_a_filing_counts_on_the_days_of_its_span(first: str, last: str | None, found: str) -> None:
-    filed = filing("650100", "posted", valid_to=None if last is None else date.fromisoformat(last))
-    moved = type(filed)("M", "650100", "posted", date.fromisoformat(first), filed.valid_to)
-    assert finding(judge(KASHGAR, place("650100"), moved))[0] == found
-
-
-@pytest.mark.parametrize(
-    ("visited", "submitted", "found"),
-    [
-        pytest.param("2023-01-01T00:00:00+08:00", "2024-06-30T23:59:59+08:00", "open", id="the last second"),
-        pytest.param("2023-12-31T23:59:59+08:00", "2024-06-30T23:59:59+08:00", "open", id="seen on the last day"),
-        pytest.param("2024-01-01T00:00:00+08:00", "2025-06-30T23:59:59+08:00", "open", id="seen in the next year"),
-        pytest.param("2023-01-01T00:00:00+08:00", "2024-07-01T00:00:00+08:00", "manual_after_deadline", id="a second late"),
-        pytest.param("2023-01-01T00:00:00+08:00", "2024-06-30T16:00:00+00:00", "manual_after_deadline", id="late in Shanghai"),
-        pytest.param("2023-01-01T00:00:00+08:00", "2026-01-01T00:00:00+08:00", "manual_after_deadline", id="years late"),
-    ],
-)
-def test_the_day_of_handing_in_is_a_day_in_shanghai(visited: str, submitted: str, found: str) -> None:
-    verdict = judge(BAZHONG, channel="manual", visited_at=visited, submitted_at=submitted)
-    assert finding(verdict)[0] == found
-
-
-def test_the_deadline_stands_in_the_reason() -> None:
-    verdict = judge(BAZHONG, channel="manual", submitted_at=on("2024-07-01"))
-    assert verdict.rejection is not None
-    assert "2024-06-30" in verdict.rejection.zh
-    assert "2024-06-30" in verdict.rejection.en
-
-
-# --- the account and the family
-
-
-@pytest.mark.parametrize(
-    ("rows", "changes", "article"),
-    [
-        pytest.param((), {}, None, id="a plain visit"),
-        pytest.param((), {"excluded_as": "work_injury"}, None, id="work injury"),
-        pytest.param((), {"excluded_as": "third_party"}, None, id="a third party"),
-        pytest.param((), {"excluded_as": "abroad"}, None, id="abroad"),
-        pytest.param((), {"excluded_as": "public_health"}, "use", id="public health"),
-        pytest.param((), {"excluded_as": "wellness"}, "use", id="wellness"),
-        pytest.param(("late",), {}, "place", id="undesignated"),
-        pytest.param(("late",), {"emergency": True}, "place", id="undesignated, in an emergency"),
-        pytest.param(("lapsed",), {}, None, id="outside the benefit period"),
-    ],
-)
-@pytest.mark.parametrize(
-    ("region", "articles"),
-    [
-        (CANGZHOU, {"use": "130900:6", "place": "130900:5"}),
-        (ZHANJIANG, {"use": "440800:16", "place": "440800:15"}),
-        (BAZHONG, {"use": "511900:9", "place": "511900:7"}),
-        (KASHGAR, {"use": "653100:8", "place": "653100:6"}),
-        (SHIYAN, {"use": "420300:13", "place": "420300:12"}),
-    ],
-)
-def test_the_account_pays_at_designated_institutions_and_never_for_health_as_a_hobby(
-    region: str,
-    articles: dict[str | None, str],
-    rows: tuple[str, ...],
-    changes: dict[str, Any],
-    article: str | None,
-) -> None:
-    known: dict[str, RegisterRecord] = {
-        "late": place(region, since="2023-06-01"),
-        "lapsed": member(region, covered_to=date(2023, 5, 9)),
-    }
-    verdict = judge(region, *(known[name] for name in rows), **changes)
-    expected = articles.get(article)
-    assert verdict.account_open == (expected is None)
-    assert (verdict.account_reason and verdict.account_reason.article) == expected
-
-
-@pytest.mark.parametrize("relation", ["spouse", "parent", "child", "spouse_parent"])
-@pytest.mark.parametrize("region", CITIES)
-def test_the_family_is_what_the_city_calls_family(region: str, relation: str) -> None:
-    link = FamilyLink("P", "M", relation, date(2023, 1, 1))  # type: ignore[arg-type]
-    verdict = judge(region, link, member(region), member(region, "P"), family_payer="P")
-    assert verdict.family_allowed == (relation != "spouse_parent" or region == BAZHONG)
-
-
-@pytest.mark.parametrize(
-    ("holder_region", "why"),
-    [
-        pytest.param(BAZHONG, None, id="the same city"),
-        pytest.param(CANGZHOU, "account_use_not_allowed", id="another one"),
-        pytest.param(UNSERVED, "account_use_not_allowed", id="one that is not served"),
-        pytest.param(None, None, id="the holder is unknown: the link says enough"),
-    ],
-)
-def test_a_claim_is_not_paid_from_another_citys_account(holder_region: str | None, why: str | None) -> None:
-    """Who is of the family by Bazhong's rules alone, and by no other city's."""
-    holder = () if holder_region is None else (member(holder_region, "P"),)
-    link = FamilyLink("P", "M", "spouse_parent", date(2023, 1, 1))
-    verdict = judge(BAZHONG, link, member(BAZHONG), *holder, family_payer="P")
-    assert (verdict.family_allowed, verdict.family_reason and verdict.family_reason.code) == (why is None, why)
-
-
-@pytest.mark.parametrize(
-    ("link", "allowed"),
-    [
-        pytest.param(FamilyLink("P", "M", "spouse", DAY, DAY), True, id="that day only"),
-        pytest.param(FamilyLink("P", "M", "spouse", date(2023, 5, 11)), False, id="from the next day"),
-        pytest.param(FamilyLink("P", "M", "spouse", date(2023, 1, 1), date(2023, 5, 9)), False, id="ended"),
-        pytest.param(FamilyLink("M", "P", "spouse", DAY), False, id="the other way round"),
-        pytest.param(FamilyLink("P", "X", "spouse", DAY), False, id="for somebody else"),
-    ],
-)
-def test_a_family_payer_must_be_registered_on_the_day(link: FamilyLink, allowed: bool) -> None:
-    assert judge(CANGZHOU, link, member(CANGZHOU), member(CANGZHOU, "P"), family_payer="P").family_allowed == allowed
-
-
-def test_nobody_is_asked_for_a_family_link_that_was_not_claimed() -> None:
-    assert not judge(CANGZHOU, FamilyLink("P", "M", "spouse", DAY)).family_allowed
-
-
 # --- the evidence
 
 
@@ -461,54 +253,3 @@ def test_an_item_whose_newest_row_has_ended_is_unknown_whatever_came_before() ->
 def test_every_reason_is_of_the_closed_list_and_speaks_two_languages() -> None:
     verdict = judge(CANGZHOU, place(CANGZHOU, level="1"))
     assert [why.code in SETTLED and bool(why.zh) and bool(why.en) for why in verdict.fund_closed] == [True]
-
-
-# --- purchases from an account
-
-
-def use(**changes: Any) -> AccountUse:
-    plain: dict[str, Any] = {
-        "use_no": "U1",
-        "institution_id": "H",
-        "member_id": "M",
-        "purpose": "drugs",
-        "amount": 100,
-        "used_at": on(DAY),
-        "used_on": DAY,
-    }
-    return AccountUse(**(plain | changes))
-
-
-@pytest.mark.parametrize(
-    ("asked", "world", "code"),
-    [
-        pytest.param(use(), register(CANGZHOU), None, id="a member at a designated institution"),
-        pytest.param(use(member_id="N"), register(CANGZHOU), "unknown_member", id="no such member"),
-        pytest.param(use(institution_id="I"), register(CANGZHOU), "unknown_institution", id="no such institution"),
-        pytest.param(use(), register(UNSERVED), "region_not_served", id="a region that is not served"),
-        pytest.param(use(used_on=date(2021, 12, 31)), register(CANGZHOU), "policy_not_in_force", id="before the policy"),
-    ],
-)
-def test_a_purchase_needs_a_known_member_institution_and_policy(asked: AccountUse, world: Register, code: str | None) -> None:
-    verdict = Judge(POLICIES).use(asked, world)
-    assert (verdict.rejection and verdict.rejection.code) == code
-    assert verdict.account_open == (code is None)
-
-
-def test_a_purchase_for_somebody_else_needs_a_link_from_the_holder() -> None:
-    link = FamilyLink("M", "C", "child", DAY)
-    world = register(CANGZHOU, link)
-    found = [Judge(POLICIES).use(use(for_member=name), world).family_allowed for name in ("C", "D", None)]
-    assert found == [True, False, False]
-
-
-def test_a_purchase_at_an_undesignated_institution_is_refused_with_the_article() -> None:
-    verdict = Judge(POLICIES).use(use(), register(CANGZHOU, place(CANGZHOU, since="2023-06-01")))
-    assert not verdict.account_open
-    assert verdict.account_reason is not None
-    assert verdict.account_reason.article == "130900:5"
-
-
-def test_the_same_case_gives_the_same_verdict() -> None:
-    judged = [Judge(POLICIES).claim(claim(), register(CANGZHOU)) for _ in range(2)]
-    assert judged[0] == judged[1]
