@@ -34,7 +34,12 @@ CHART = (
     ChartRow("heirs:<region>", "credit", "继承个人账户资金", "balances paid to heirs and beneficiaries"),
     ChartRow("closed_accounts:<region>", "credit", "已销户待处理款项", "given back to closed accounts: see the work list"),
     ChartRow("payable:<institution>", "credit", "应付医药机构", "owed to an institution"),
-    ChartRow("bank:<region>", "credit", "银行已付（医药机构、参保人）", "paid out to institutions and members"),
+    ChartRow(
+        "bank:<region>",
+        "credit",
+        "银行已付（医药机构、参保人、其他地区），收到的冲减",
+        "paid out to institutions, members and other regions, less what was received",
+    ),
     ChartRow("retention:<region>:<institution>", "credit", "年度考核金", "kept for the year's assessment"),
     ChartRow("adjustment:<region>", "debit", "总额控制差额", "what the budget adds to the cost, or leaves unpaid of it"),
     ChartRow("due_to:<insured>:<care>", "credit", "应付就医地（参保地账）", "owed by the place of insurance"),
@@ -114,6 +119,15 @@ ENTRIES = (
         ("retention:<region>:<institution> -> bank:<region>", "retention:<region>:<institution> -> adjustment:<region>"),
         "年度考核金清算：按考核结果支付，其余留存基金",
         "what was kept of a year: paid by the assessment's result, the rest stays with the fund",
+    ),
+    EntryRow(
+        "clearing",
+        (
+            "due_to:<insured>:<care> -> bank:<insured>, or back",
+            "bank:<care> -> due_from:<care>:<insured>, or back",
+        ),
+        "清算拨付：参保地付就医地（多退时反向），一个清算周期的每对地区一张凭证",
+        "a window is paid: the place of insurance pays the place of care (is paid back, where reversals exceed claims)",
     ),
     EntryRow("credit", ("contributions -> personal:<member>",), "个人账户划入", "a credit to an account"),
     EntryRow(

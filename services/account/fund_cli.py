@@ -1,4 +1,4 @@
-"""``gongji fund pay | release | status | show``: paying institutions, and what becomes of a year's budget."""
+"""``gongji fund pay | release | clear | status | show``: paying institutions and other regions; a year's budget."""
 
 import asyncio
 import json
@@ -11,12 +11,13 @@ import asyncpg
 import typer
 from rich.table import Table
 
-from services.account import payment_run
+from services.account import payment_run, window_payment
 from services.account.ledger_cli import From, To, day, wide
 from services.account.payment import Paid, Released
 from services.account.payment_run import Asked, MonthSoFar, Status
 from services.account.seal_store import Tx
 from services.account.statement import overview
+from services.account.window_payment import Cleared
 from shared.errors import Retry, ServerMissing, Stop, UsageError
 from shared.money import yuan
 from shared.policy import Policies
@@ -24,7 +25,7 @@ from shared.runtime.command import stated
 from shared.runtime.database import Database, reach, reader
 from shared.runtime.settings import Settings
 
-app = typer.Typer(name="fund", help="Paying institutions; the funds of a region.", no_args_is_help=True)
+app = typer.Typer(name="fund", help="Paying institutions and other regions; the funds of a region.", no_args_is_help=True)
 
 Region = Annotated[str, typer.Option(help="Division code of the region.")]
 Year = Annotated[int, typer.Option(help="The year, e.g. 2023.", min=2000, max=9998)]
@@ -32,6 +33,7 @@ Json = Annotated[bool, typer.Option("--json", help="JSON, one object a line.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be booked; book nothing.")]
 Why = Annotated[str, typer.Option("--reason", help="Why; kept with who and when. Needed unless --dry-run.")]
 T = TypeVar("T")
+_TRIED = " (dry run: nothing is booked 试算)"
 
 
 @app.command()
@@ -53,7 +55,7 @@ def pay(
         for one in paid:
             typer.echo(json.dumps({"region": region, "month": month} | _line(one), ensure_ascii=False))
         return
-    title = f"{region} {month}{' (dry run: nothing is booked 试算)' if dry_run else ''}"
+    title = f"{region} {month}{_TRIED if dry_run else ''}"
     table = Table(title=title, title_justify="left")
     for heading in (
         "institution 机构",
@@ -125,6 +127,29 @@ def _results(given: list[str]) -> tuple[dict[str, Decimal], Decimal | None]:
             raise UsageError(f"--result: {name or 'the result for all'} is given twice")
         results[name] = value
     return {name: value for name, value in results.items() if name}, results.get("")
+
+
+@app.command()
+def clear(
+    window: Annotated[int, typer.Option(help="A clearing window that is closed.", min=1, max=10**18)],
+    reason: Why = "",
+    *,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Book that regions paid each other what they owe by a closed window: all of it, once, and again the same answer."""
+    why, settings = _why(reason, dry_run=dry_run), Settings.load()
+    made: list[Cleared] = _commanded(settings, lambda tx: window_payment.clear(tx, window, why), dry_run=dry_run)
+    if as_json:
+        for one in made:
+            typer.echo(json.dumps({"window": window} | one._asdict() | {"amount": yuan(one.amount)}))
+        return
+    table = Table(title=f"window {window}{_TRIED if dry_run else ''}", title_justify="left")
+    for heading in ("debtor 参保地", "creditor 就医地", "amount 金额"):
+        table.add_column(heading, justify="right")
+    for one in made:
+        table.add_row(one.debtor, one.creditor, yuan(one.amount))
+    wide().print(table)
 
 
 @app.command()

@@ -7,7 +7,7 @@ spends. Pure.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from services.account.ledger import Posting
+from services.account.ledger import Posting, mirrored
 from services.account.sums import Sums
 
 MEMBER = "member"  # who gets the money, where it is not the institution
@@ -171,6 +171,13 @@ def transfers(giving: Sequence[Side], getting: Sequence[Side]) -> tuple[Posting,
     if givers:
         raise ValueError("more is given than is got")
     return tuple(postings)
+
+
+def clearing(insured: str, care: str, amount: int) -> tuple[Posting, ...]:
+    """The postings by which the place of insurance pays what it owes the place of care (fen; below zero: is paid back)."""
+    paid = Posting(due_to(insured, care), bank(insured), abs(amount))
+    received = Posting(bank(care), due_from(care, insured), abs(amount))
+    return (paid, received) if amount > 0 else mirrored((paid, received))
 
 
 def credit(member_id: str, amount: int) -> tuple[Posting, ...]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from services.crossregion.routing import Obligation
-from services.crossregion.store import PostgresStore
+from services.crossregion.store import PostgresStore, paid_at
 from services.crossregion.windows import Window, announcement, shown
 from shared.calendar import stamp
 from shared.errors import Retry, ServerMissing, UsageError
@@ -35,7 +35,11 @@ def close_window(
 ) -> None:
     """Close the open window, open the next, and announce what each region pays or receives."""
     reason = stated(why)
-    _show(_run(lambda settings: _close(settings, reason)), (), as_json=as_json)
+    closed = _run(lambda settings: _close(settings, reason))
+    if as_json:
+        typer.echo(json.dumps(shown(closed), ensure_ascii=False))
+    else:
+        _tables(closed)
 
 
 @app.command()
@@ -45,9 +49,16 @@ def show(
     claims: Annotated[bool, typer.Option("--claims", help="Also every claim the figures are made of.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show a window: who owes whom, and what it comes to for each region."""
-    found, obligations = _run(lambda settings: _read(settings, window))
-    _show(found, obligations if claims else (), as_json=as_json)
+    """Show a window: who owes whom, what it comes to for each region, and whether that was paid (gongji fund clear)."""
+    found, obligations, paid = _run(lambda settings: _read(settings, window))
+    listed = [_line(one) for one in obligations] if claims else []
+    if as_json:
+        further = {"paid_at": stamp(paid) if paid else None} | ({"obligations": listed} if listed else {})
+        typer.echo(json.dumps(shown(found) | further, ensure_ascii=False))
+        return
+    _tables(found, paid)
+    for line in listed:
+        typer.echo(" ".join(str(value) for value in line.values()))
 
 
 async def _close(settings: Settings, reason: str) -> Window:
@@ -73,11 +84,12 @@ async def _close(settings: Settings, reason: str) -> Window:
     return closed
 
 
-async def _read(settings: Settings, window_id: int | None) -> tuple[Window, list[Obligation]]:
+async def _read(settings: Settings, window_id: int | None) -> tuple[Window, list[Obligation], datetime | None]:
     store = PostgresStore()
     async with reader(settings.postgres) as connection:
         window = await store.window(connection, window_id)
-        return window, await store.obligations(connection, window.window_id)
+        obligations = await store.obligations(connection, window.window_id)
+        return window, obligations, await paid_at(connection, window.window_id)
 
 
 def _run(work: Callable[[Settings], Coroutine[Any, Any, T]]) -> T:
@@ -94,12 +106,10 @@ def _run(work: Callable[[Settings], Coroutine[Any, Any, T]]) -> T:
         raise typer.Exit(3) from trouble
 
 
-def _show(window: Window, obligations: Sequence[Obligation], *, as_json: bool) -> None:
-    if as_json:
-        listed = {"obligations": [_line(one) for one in obligations]} if obligations else {}
-        typer.echo(json.dumps(shown(window) | listed, ensure_ascii=False))
-        return
-    state = f"closed {window.closed_at:%Y-%m-%d %H:%M:%S}" if window.closed_at else "open"
+def _tables(window: Window, paid: datetime | None = None) -> None:
+    state = ", ".join(
+        [f"{word} {at:%Y-%m-%d %H:%M:%S}" for word, at in (("closed", window.closed_at), ("paid", paid)) if at] or ["open"]
+    )
     table = Table(title=f"Clearing window {window.window_id} ({state})")
     for heading in ("debtor 参保地", "creditor 就医地", "claims 笔数", "amount 金额"):
         table.add_column(heading, justify="right")
@@ -109,8 +119,6 @@ def _show(window: Window, obligations: Sequence[Obligation], *, as_json: bool) -
     for net in window.nets:
         nets.add_row(net.region, yuan(net.receivable), yuan(net.payable), yuan(net.net))
     Console().print(table, nets)
-    for one in obligations:
-        typer.echo(" ".join(str(value) for value in _line(one).values()))
 
 
 def _line(one: Obligation) -> dict[str, object]:

@@ -160,3 +160,9 @@ async def _positions(tx: Tx, window_id: int) -> tuple[Position, ...]:
         window_id,
     )
     return tuple(Position(*row) for row in rows)
+
+
+async def paid_at(tx: Tx, window_id: int) -> datetime | None:
+    """When account booked that a window was paid; None: it did not. Nothing of clearing rests on it, so no store has it."""
+    at: datetime | None = await tx.fetchval("select max(paid_at) from account.window_payment where window_id = $1", window_id)
+    return at

@@ -37,7 +37,7 @@ def demo(
     rate: Annotated[float | None, typer.Option(min=1, help="Submissions a second; as fast as it goes unless given.")] = None,
     *,
     month: Annotated[
-        bool, typer.Option("--month", help="Also credit the accounts, pay institutions, seal the ledger and prove a claim.")
+        bool, typer.Option("--month", help="Also credit accounts, pay institutions and regions, seal the ledger, prove a claim.")
     ] = False,
     chaos: Annotated[bool, typer.Option("--chaos", help="Kill a worker of each service on the way.")] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave servers and services running.")] = False,

@@ -1,4 +1,4 @@
-"""What a month has besides its claims: accounts credited before them; institutions paid, the ledger sealed, a claim proved after.
+"""What a month has besides its claims: accounts credited before; institutions and regions paid, the ledger sealed after.
 
 Each is a command of its own, given as an operator gives it. The operator's figures are made up, unless there are some.
 """
@@ -54,9 +54,12 @@ class Month:
             self._give("account", "credit", "--region", region, "--month", MONTH, "--reason", _REASON, "--json")
 
     def close(self, claim: tuple[str, str]) -> None:
-        """Pays institutions, seals the ledger, proves one claim (institution, number) and verifies it. Raises Stop."""
+        """Pays institutions and regions, seals the ledger, proves a claim (institution, number) and verifies it. Raises Stop."""
         for region in self._regions:
             self._give("fund", "pay", "--region", region, "--month", MONTH, "--reason", _REASON, "--json")
+        [window] = self._give("clearing", "close", "--reason", _REASON, "--json")
+        if window["positions"]:
+            self._give("fund", "clear", "--window", str(window["window"]), "--reason", _REASON, "--json")
         self._give("ledger", "seal", "--json")
         institution, number = claim
         proof = str(self._directory / "proof.json")
@@ -74,10 +77,13 @@ class Month:
             elif " pay " in command:
                 total = sum(fen(one["transferred"]) for one in said)
                 yield f"支付 paid {said[0]['region'] if said else '–'}: {len(said)} institutions, {yuan(total)} yuan"
+            elif " clear " in command:
+                total = sum(fen(one["amount"].lstrip("-")) for one in said)
+                yield f"清算拨付 window {said[0]['window']} paid: {len(said)} pairs of regions, {yuan(total)} yuan"
             elif " verify " in command:
                 yield f"存证 proof of {said[0]['claim_no']}: {'holds' if said[0]['ok'] else 'DOES NOT HOLD'}"
 
-    def _give(self, *arguments: str) -> None:
+    def _give(self, *arguments: str) -> list[dict[str, Any]]:
         self._line.show(" ".join(("gongji", *arguments)))
         done = subprocess.run(  # noqa: S603 - our own command
             (sys.executable, "-m", "services", *arguments),
@@ -88,6 +94,7 @@ class Month:
             raise Stop(f"gongji {' '.join(arguments)} ended with {done.returncode}: {done.stderr.strip()[-2000:]}")
         said = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
         self.told.append(Told(" ".join(("gongji", *arguments)), said))
+        return said
 
 
 def _made_up(directory: Path, regions: Sequence[str]) -> Path:

@@ -33,7 +33,7 @@ BROKEN = b'{"type": "claim", '
 
 @pytest.fixture(scope="module")
 def settled(private_servers: LocalServers) -> Iterator[Settings]:
-    """A day of all cities, with repeats, conflicts, reversals and a dead letter; a window closed; nobody at work any more."""
+    """A day of all cities, with repeats, conflicts, reversals, a dead letter; a window closed and paid; nobody at work now."""
     lines = [line for line in generate(CLAIMS, 150, REGIONS, 3) if isinstance(line, dict)]
     with deployment(private_servers) as running:
         running.start()
@@ -41,9 +41,11 @@ def settled(private_servers: LocalServers) -> Iterator[Settings]:
         running.send([line for line in lines if line["type"] in ("claim", "reversal", "account_use")])
         running.send([BROKEN, json.dumps(next(bill for bill in lines if bill["type"] == "claim") | {"doctor_id": "D9"}).encode()])
         running.drain()
-        until(lambda: running.rows(SEALED) == [(True,)], "the ledger to be sealed")
-        closed = running.command("clearing", "close", "--reason", "month")
+        closed = running.command("clearing", "close", "--reason", "month", "--json")
         assert closed.returncode == 0, closed.stderr
+        cleared = running.command("fund", "clear", "--window", str(json.loads(closed.stdout)["window"]), "--reason", "month")
+        assert cleared.returncode == 0, cleared.stderr
+        until(lambda: running.rows(SEALED) == [(True,)], "the ledger to be sealed")
     with pytest.MonkeyPatch.context() as environment:
         for name, value in running.environment.items():
             environment.setenv(name, value)
@@ -80,7 +82,7 @@ def one(table: str, condition: str, alias: str = "t") -> str:
 
 def unguarded(*statements: str) -> tuple[str, ...]:
     """With the append-only triggers off meanwhile, as a superuser can."""
-    tables = ("account.journal", "account.posting")
+    tables = ("account.journal", "account.posting", "account.window_payment")
     key, rest = statements[-1], statements[:-1]
     off = tuple(f"alter table {table} disable trigger user" for table in tables)
     on = tuple(f"alter table {table} enable trigger user" for table in tables)
@@ -95,6 +97,10 @@ STANDING = (
 )
 PAID = f"t.kind = 'claim' and t.pooled > 0 and t.account = 0 and t.family_account = 0 and {AT_HOME} and {STANDING}"
 ANSWER = "t.kind = 'answer'"
+FIRST_PAID = (
+    "create temp table chosen as select window_id, debtor, creditor from account.window_payment where amount > 1"
+    " order by 1, 2, 3 limit 1"
+)
 REVERSED = "t.kind = 'reversal' and t.outcome = 'reversed' and t.pooled < 0"
 
 PLANTS = (
@@ -482,7 +488,7 @@ PLANTS = (
     ),
     Plant(
         "a cell of the matrix off by a fen",
-        ("matrix_equals_obligations", "rows_equal_columns"),
+        ("matrix_equals_obligations", "rows_equal_columns", "window_is_paid_as_its_matrix_says"),
         (
             (
                 f"update crossregion.net_position set gross = gross + 1 where {one('crossregion.net_position', 'true')}"
@@ -591,6 +597,44 @@ PLANTS = (
         (
             (
                 "update runtime.command_log set after = after - 'window' where command = 'clearing close'"
+                " returning 'window ' || (before->>'window')"
+            ),
+        ),
+    ),
+    Plant(
+        "a window paid to one region and not to the others",
+        ("window_is_paid_as_its_matrix_says", "every_clearing_journal_has_its_window"),
+        unguarded(
+            FIRST_PAID,
+            "delete from account.window_payment where (window_id, debtor, creditor) = (select * from chosen)",
+            "select 'window ' || window_id || ': ' || debtor || ' -> ' || creditor from chosen",
+        ),
+    ),
+    Plant(
+        "a window paid by a fen less than was posted",
+        ("window_payment_equals_postings", "window_is_paid_as_its_matrix_says"),
+        unguarded(
+            FIRST_PAID,
+            "update account.window_payment set amount = amount - 1 where (window_id, debtor, creditor) = (select * from chosen)",
+            "select 'window ' || window_id || ': ' || debtor || ' -> ' || creditor from chosen",
+        ),
+    ),
+    Plant(
+        "a journal of clearing by no window",
+        ("every_clearing_journal_has_its_window",),
+        (
+            (
+                "insert into account.journal (journal_id, issuer, number, kind, revision, part)"
+                " values (-1, '130900', '440800/9', 'clearing', 0, 0) returning issuer || '/' || number"
+            ),
+        ),
+    ),
+    Plant(
+        "a window paid by nobody",
+        ("window_payments_are_commanded",),
+        (
+            (
+                "update runtime.command_log set after = after - 'window' where command = 'fund clear'"
                 " returning 'window ' || (before->>'window')"
             ),
         ),

@@ -97,6 +97,7 @@ def test_a_window_is_closed_announced_once_and_shown_with_its_claims(deployment:
         }
         for number, amount in (("C0", "10.00"), ("C1", "2.50"))
     ]
+    assert shown.pop("paid_at") is None
     assert shown == closed
 
 

@@ -1,4 +1,4 @@
-"""`gongji demo --month`: accounts credited, claims settled, institutions paid, the ledger sealed, a claim proved; audited."""
+"""`gongji demo --month`: accounts credited, claims settled, institutions and regions paid, the ledger sealed; audited."""
 
 import json
 import os
@@ -43,5 +43,9 @@ def test_a_month_goes_through_and_the_audit_passes(tmp_path: Path) -> None:
     paid = [said for command, said in told.items() if " pay " in command]
     assert len(paid) == 5
     assert all(said for said in paid)
+    [cleared] = [said for command, said in told.items() if " clear " in command]
+    assert {(one["debtor"], one["creditor"], one["amount"]) for one in cleared} == {
+        (one["debtor"], one["creditor"], one["amount"]) for one in document["owed"]
+    }
     [verified] = [said[0] for command, said in told.items() if " verify " in command]
     assert verified["ok"] is True

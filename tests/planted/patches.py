@@ -107,6 +107,11 @@ PATCHES: Final = (
         "    if before is not None and not month:\n",
         "tests/integration/test_fund_once.py::test_two_runs_at_once_pay_once",
     ),
+    Patch(
+        "a clearing window is paid once, however often commanded", "services/account/window_payment.py",
+        "    if before := await", "    if not window_id and await",
+        "tests/integration/test_fund_clear.py::test_two_commands_at_once_pay_once",
+    ),
     # -- announced
     Patch(
         "the watermark: what was not acknowledged is announced again", "shared/runtime/relay.py",

@@ -50,11 +50,26 @@ def test_a_credit_comes_from_contributions_and_nothing_gives_no_posting() -> Non
     assert journals.credit("M1", 0) == ()
 
 
+def test_a_window_paid_takes_what_is_owed_off_both_books_and_money_from_one_bank_to_the_other() -> None:
+    owed = settlement(Place(HOME, AWAY, "I1"), FUNDS, [("M1", 600), ("F1", 79)])
+    paid = journals.clearing(HOME, AWAY, 5_000)
+    assert paid == (
+        Posting(f"due_to:{HOME}:{AWAY}", f"bank:{HOME}", 5_000),
+        Posting(f"bank:{AWAY}", f"due_from:{AWAY}:{HOME}", 5_000),
+    )
+    ends = balances([*owed, *paid])
+    assert {name: ends[name] for name in ends if name.startswith(("due", "bank"))} == {
+        f"due_to:{HOME}:{AWAY}": 0, f"due_from:{AWAY}:{HOME}": 0, f"bank:{HOME}": 5_000, f"bank:{AWAY}": -5_000,
+    }  # fmt: skip
+    assert set(balances([*paid, *journals.clearing(HOME, AWAY, -5_000)]).values()) == {0}
+
+
 def test_every_account_that_is_booked_stands_in_the_chart() -> None:
     patterns = [re.sub("<[a-z]+>", "[^:]+", row.pattern) for row in CHART]
     booked = [*AT_HOME, *settlement(Place(HOME, AWAY, "I1"), FUNDS, [("M1", 1)]), *journals.credit("M1", 1)]
     booked += payment.payment(HOME, Paid("I1", 90, 100, 95, 5, 0, 0))
     booked += payment.releasing(HOME, Released("I1", 5, Decimal(60), 3, 2))
+    booked += journals.clearing(HOME, AWAY, 1)
     booked += [one for disposal in ("transferred", "paid_out", "heirs") for one in journals.closing("M1", HOME, disposal, 1)]
     names = {name for debit, credit, _ in booked for name in (debit, credit)}
     names |= {

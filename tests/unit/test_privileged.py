@@ -15,6 +15,7 @@ PRIVILEGED = {
     "account settle": ("M1",),
     "fund pay": ("--region", "130900", "--month", "2023-05"),
     "fund release": ("--region", "440800", "--year", "2023", "--result", "100"),
+    "fund clear": ("--window", "1"),
     "claim readjudicate": ("M1", "--year", "2023"),
     "clearing close": (),
     "dead redrive": ("--all",),
