@@ -1,13 +1,12 @@
 """How cost grows: the benchmark again with one thing changed at a time, each on servers of its own, against the first run."""
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from services.bench.day import Asked
 from services.bench.run import Tell, run
+from services.bench.stage import environment
 
 
 class Variation(NamedTuple):
@@ -38,7 +37,7 @@ def run_all(asked: Asked, groups: Sequence[str], home: Path, tell: Tell) -> list
     results = []
     for variation in wanted:
         tell(f"-- {variation.name}")
-        with _set(variation.settings):
+        with environment(variation.settings):
             results.append({"variation": variation.name} | run(asked._replace(**variation.change), home, tell))
     return results
 
@@ -57,15 +56,3 @@ def markdown(results: Sequence[dict[str, Any]]) -> str:
     """The rows as a table of a page."""
     heading, *others = rows(results)
     return "".join(f"| {' | '.join(row)} |\n" for row in (heading, ["---"] * len(heading), *others))
-
-
-@contextmanager
-def _set(settings: Mapping[str, str]) -> Iterator[None]:
-    """Settings in the environment, for this process and all that it starts."""
-    before = dict(os.environ)
-    os.environ.update(settings)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)

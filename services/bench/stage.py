@@ -1,11 +1,12 @@
 """A stage for one run: servers of its own, erased afterwards; the services as processes; what each has used of the machine."""
 
 import asyncio
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,13 +20,14 @@ from services.bench import figures, load
 from services.bench.load import Prepared
 from services.ops.barrier import Barrier
 from services.ops.send import Feeder, Sending
-from shared.errors import Stop
+from shared.errors import Stop, UsageError
 from shared.events import REJECTED, SERVICES, SETTLED, SUBMITTED
 from shared.runtime.database import Database
 from shared.runtime.settings import Settings
 from shared.runtime.topics import declared
 
 _READY_SECONDS = 90.0
+_OF_OTHERS = ("GONGJI_KAFKA", "GONGJI_POSTGRES", "GONGJI_REDIS")  # addresses, credentials, authorities
 _COUNTED = """
 select d.xact_commit as transactions, w.wal_bytes::bigint as wal_bytes, w.wal_records, w.wal_sync as fsyncs,
        d.tup_inserted as rows_inserted, d.tup_updated as rows_updated, d.temp_bytes
@@ -154,21 +156,49 @@ class _Barriers:
 
 @contextmanager
 def stage(home: Path, module: tuple[str, ...] = ("services", "serve")) -> Iterator[Stage]:
-    """Servers under a home that is erased at the end."""
-    home.mkdir(parents=True, exist_ok=True)
-    before = os.environ.get("GONGJI_HOME")
-    os.environ["GONGJI_HOME"] = str(home)
+    """Servers under a home that is empty at the beginning and erased at the end, whatever servers the environment names.
+
+    Raises UsageError while another benchmark is at work beside this home.
+    """
+    home.parent.mkdir(parents=True, exist_ok=True)
     made: Stage | None = None
+    with _alone(home.parent / "lock"), environment({"GONGJI_HOME": str(home)}, without=_OF_OTHERS):
+        _erase(home)  # what one left that was killed
+        try:
+            addresses = local.up(home)
+            made = Stage(home, Settings.load(), addresses, module)
+            yield made
+        finally:
+            if made is not None:
+                made.stop()
+            _erase(home)
+
+
+@contextmanager
+def environment(settings: Mapping[str, str], without: tuple[str, ...] = ()) -> Iterator[None]:
+    """Settings for this process and all that it starts, and none whose name begins so; afterwards they are as they were."""
+    before = dict(os.environ)
+    for name in before:
+        if name.startswith(without):
+            del os.environ[name]
+    os.environ.update(settings)
     try:
-        addresses = local.up(home)
-        made = Stage(home, Settings.load(), addresses, module)
-        yield made
+        yield
     finally:
-        if made is not None:
-            made.stop()
-        local.erase(home)
-        shutil.rmtree(home, ignore_errors=True)
-        if before is None:
-            os.environ.pop("GONGJI_HOME")
-        else:
-            os.environ["GONGJI_HOME"] = before
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _erase(home: Path) -> None:
+    local.erase(home)
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@contextmanager
+def _alone(file: Path) -> Iterator[None]:
+    with file.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as taken:
+            raise UsageError(f"another benchmark is at work in {file.parent}; name another directory in GONGJI_HOME") from taken
+        yield
