@@ -5,8 +5,9 @@ import secrets
 import shutil
 import signal
 import time
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import CalledProcessError
 
@@ -45,6 +46,7 @@ class Database:
     directory: Path
     name: str = "postgres"
     gently: signal.Signals = signal.SIGINT  # "fast": ends sessions, writes a checkpoint
+    further: Mapping[str, str] = field(default_factory=dict)  # settings of one start
 
     @property
     def process(self) -> Process:
@@ -67,7 +69,7 @@ class Database:
         if not (self.data / "PG_VERSION").exists():
             self._create()
         self._bury_orphans()
-        settings = (f"--{key}={value}" for key, value in (_SETTINGS | {"port": str(port)}).items())
+        settings = (f"--{key}={value}" for key, value in {**_SETTINGS, **self.further, "port": str(port)}.items())
         program = _programs((self.data / "PG_VERSION").read_text().strip()) / "postgres"
         self.process.start((str(program), "-D", str(self.data), *settings))
 
@@ -75,6 +77,14 @@ class Database:
         """Asks a question of it. Raises psycopg.OperationalError until it answers."""
         with psycopg.connect(address, connect_timeout=3) as connection:
             connection.execute("select 1")
+
+    def as_superuser(self, statements: str) -> None:
+        """Executes statements in database `gongji`, a blank line after each, while Postgres does not run.
+
+        The superuser has no password: nobody can log in as one. Raises subprocess.CalledProcessError.
+        """
+        version = (self.data / "PG_VERSION").read_text().strip()
+        _alone(_programs(version), self.data, "gongji", statements)
 
     def erase(self) -> None:
         """Removes data kept elsewhere; what is under `directory` goes with it."""
@@ -95,10 +105,8 @@ class Database:
         initdb = (str(programs / "initdb"), "-D", str(new), "--username=postgres", "--auth=trust")
         run((*initdb, "--encoding=UTF8", "--no-locale", "--no-sync"), user=user)
         (new / "pg_hba.conf").write_text("host all all 127.0.0.1/32 scram-sha-256\n", encoding="utf-8")
-        # The superuser has no password: nobody can log in as one.
         statements = OWNER.read_text(encoding="utf-8") + f"\nalter role gongji password '{password}';\n\n"
-        single = (str(programs / "postgres"), "--single", "-j", "-c", "exit_on_error=on", "-D", str(new), "postgres")
-        run(single, user=user, stdin=statements)
+        _alone(programs, new, "postgres", statements)
         new.rename(place)
 
     def _place(self, user: str | None) -> Path:
@@ -124,6 +132,12 @@ class Database:
         # Nobody is left who could have the data open; but to Postgres a process that init has not yet collected
         # looks alive, and so does a stranger with its number.
         (self.data / "postmaster.pid").unlink(missing_ok=True)
+
+
+def _alone(programs: Path, data: Path, database: str, statements: str) -> None:
+    """Executes statements as the superuser, with no server running."""
+    single = (str(programs / "postgres"), "--single", "-j", "-c", "exit_on_error=on", "-D", str(data), database)
+    run(single, user=_system_user(), stdin=statements)
 
 
 def _programs(version: str | None = None) -> Path:

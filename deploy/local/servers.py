@@ -10,7 +10,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -81,6 +81,31 @@ def down(home: Path) -> None:
         addresses = _look(home)
         if addresses is not None:
             _write_state(home, addresses)
+
+
+def restart_postgres(home: Path, settings: Mapping[str, str], statements: str) -> Addresses:
+    """Stops Postgres, executes statements as its superuser, and starts it with further settings, which hold until it stops.
+
+    Raises ServerMissing when it does not come up again.
+    """
+    home = home.resolve()
+    database = Database(home / "servers" / "postgres", further=settings)
+    with _alone(home):
+        database.process.stop(database.gently, _STOP_S)
+        try:
+            database.as_superuser(statements)
+        except CalledProcessError as error:
+            raise ServerMissing("postgres", f"{error}:\n{error.stderr}") from error
+        _ensure(database)
+        addresses = _look(home)
+        assert addresses is not None
+        _write_state(home, addresses)
+        return addresses
+
+
+def log(home: Path, name: str) -> Path:
+    """What one server (kafka, postgres, redis) writes down about itself."""
+    return next(server for server in _servers(home.resolve()) if server.name == name).process.log
 
 
 def status(home: Path) -> Addresses | None:

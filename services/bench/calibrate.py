@@ -4,6 +4,7 @@ import asyncio
 import os
 import platform
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +12,9 @@ import asyncpg
 import msgspec
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from redis.asyncio import Redis
 
+from deploy.local.broker import JARS
 from shared.runtime import access
 from shared.runtime.settings import Settings
 
@@ -21,6 +24,9 @@ _ROWS: Final = 50_000
 _AGAIN_SECONDS: Final = 0.05
 _MESSAGES: Final = 20_000
 _COMMITS: Final = 100
+_PACKAGES: Final = ("aiokafka", "asyncpg", "faststream", "msgspec", "redis", "uvloop")
+# What makes a commit durable, and what a run has to work with.
+_OF_POSTGRES: Final = ("fsync", "synchronous_commit", "full_page_writes", "shared_buffers", "max_wal_size")
 
 
 def machine() -> dict[str, Any]:
@@ -36,6 +42,30 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "load_before": round(os.getloadavg()[0], 2),  # above 0.5 somebody else was at work, and the figures are the worse for it
     }
+
+
+async def versions(settings: Settings) -> dict[str, str]:
+    """Of the servers and of the packages that talk to them."""
+    connection = await asyncpg.connect(settings.postgres)
+    cache = Redis.from_url(settings.redis)
+    try:
+        postgres, redis = connection.get_server_version(), await cache.info("server")
+    finally:
+        await connection.close()
+        await cache.aclose()
+    kafka = next((jar.stem.rpartition("-")[2] for jar in JARS.glob("kafka-server-[0-9]*.jar")), "unknown")
+    servers = {"kafka": kafka, "postgres": f"{postgres.major}.{postgres.minor}", "redis": str(redis["redis_version"])}
+    return servers | {name: version(name) for name in _PACKAGES}
+
+
+async def of_servers(settings: Settings) -> dict[str, str | int]:
+    """The settings that the figures depend on, as Postgres says them itself."""
+    connection = await asyncpg.connect(settings.postgres)
+    try:
+        asked = {f"postgres_{name}": str(await connection.fetchval(f"show {name}")) for name in _OF_POSTGRES}
+    finally:
+        await connection.close()
+    return {"partitions": settings.partitions, "batch_max": settings.batch_max, "seal": settings.seal, **asked}
 
 
 def calibrate() -> dict[str, float]:

@@ -44,17 +44,20 @@ def bench(
     ] = None,
     feed: Annotated[float, typer.Option(min=0, help="Submissions a second beside the counter; 0: only alone.")] = 800,
     floors: Annotated[bool, typer.Option("--floors/--no-floors", help="Also run the two floors.")] = True,
+    profile: Annotated[
+        bool, typer.Option("--profile/--no-profile", help="Also watch Postgres for 15 s after what is measured.")
+    ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     report: Annotated[Path | None, typer.Option(help="Write them as a page (.md) here, with drawing and JSON beside it.")] = None,
 ) -> None:
     """Measure steady load, latency and drain on real servers of its own; no figure where the audit does not pass."""
     console = Console(stderr=True, highlight=False)
     home, tell = home_directory() / "bench", console.print
-    asked = Asked(rate or 1_600, minutes, backlog, members, seed, floors, workers, zipf)
+    asked = Asked(rate or 1_600, minutes, backlog, members, seed, floors, workers, zipf, profile=profile)
     result: Any
     if growth:
         _check_groups(growth)
-        result = growing.run_all(asked._replace(floors=False), growth, home, tell)
+        result = growing.run_all(asked._replace(floors=False, profile=False), growth, home, tell)
         console.print(growing.markdown(result), soft_wrap=True, markup=False)
     elif counter:
         result = window.run(window.Asked(rate or 200, feed, minutes, members, seed), home, tell)

@@ -9,6 +9,7 @@ from services.ops.generate import generate
 from shared.events import REGISTER_TYPES
 
 ZIPF: Final = 0.6  # a tenth of the members, and of the institutions of a kind, has 40 % of the bills
+WATCHED_SECONDS: Final = 15
 WARM_UP_SECONDS: Final = 20  # so long the broker's just-in-time compiler competes with it for the processors
 REGIONS: Final = ("130900", "440800", "511900", "653100", "420300")
 _CROWDED: Final = "130900"
@@ -23,7 +24,7 @@ class Asked(NamedTuple):
     """What to run. ``rate`` in submissions a second; ``workers``: processes of each service; ``zipf``: see ``generate``.
 
     ``stored``: submissions that are settled before the steady load. ``crowd``: "institution" where one sends 60 % of the load,
-    "member" where one has 5,000 of the claims.
+    "member" where one has 5,000 of the claims. ``profile``: whether Postgres is watched for a while after all that is measured.
     """
 
     rate: float
@@ -36,6 +37,7 @@ class Asked(NamedTuple):
     zipf: float = ZIPF
     stored: int = 0
     crowd: str = ""
+    profile: bool = False
 
 
 class Feed(NamedTuple):
@@ -46,20 +48,22 @@ class Feed(NamedTuple):
     stored: list[Prepared]
     steady: list[Prepared]
     backlog: list[Prepared]
+    watched: list[Prepared]
     crowd: frozenset[Number]
 
 
 def make_feed(asked: Asked, partitions: int) -> Feed:
     """A day of the generator's, cut into warm-up, what is settled before, steady load and backlog."""
-    sizes = (int(asked.rate * WARM_UP_SECONDS), asked.stored, int(asked.rate * asked.minutes * 60), asked.backlog)
+    watched = int(asked.rate * WATCHED_SECONDS) if asked.profile else 0
+    sizes = (int(asked.rate * WARM_UP_SECONDS), asked.stored, int(asked.rate * asked.minutes * 60), asked.backlog, watched)
     register: list[Line] = []
     day = _day(generate(sum(sizes), asked.members, REGIONS, asked.seed, zipf=asked.zipf), register)
     crowd: set[Number] = set()
     if asked.crowd:
         day = _crowded(asked, day, register, crowd, sizes)
     records = iter(prepare(list(islice(day, sum(sizes))), partitions))
-    warm_up, stored, steady, backlog = (list(islice(records, size)) for size in sizes)
-    return Feed(register, warm_up, stored, steady, backlog, frozenset(crowd))
+    warm_up, stored, steady, backlog, last = (list(islice(records, size)) for size in sizes)
+    return Feed(register, warm_up, stored, steady, backlog, last, frozenset(crowd))
 
 
 def _day(lines: Iterable[Line | bytes], register: list[Line]) -> Iterator[Line | bytes]:

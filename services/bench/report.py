@@ -46,12 +46,16 @@ def rows(result: dict[str, Any]) -> list[tuple[str, str]]:
     found.append(("cpu µs a claim: all", str(round(sum(result["cpu_us"].values()), 1))))
     found += [(f"a claim, steady: {name}", str(value)) for name, value in result["a_claim"].items()]
     found += [(f"a claim, drained: {name}", str(value)) for name, value in result["a_drained_claim"].items()]
+    if profile := result.get("profile"):
+        found += [(f"a claim, watched: {name}", str(profile[name])) for name in ("statements", "statements_us")]
+        found.append((f"statements of {profile['slow_ms']} ms and more", str(profile["slow_times"])))
     return found + about(result)
 
 
 def about(result: dict[str, Any]) -> list[tuple[str, str]]:
     """What it ran on."""
     found = [(f"machine: {name}", str(value)) for name, value in result["machine"].items()]
+    found += [(f"version: {name}", value) for name, value in result.get("versions", {}).items()]
     return found + [(f"calibrate ms: {name}", str(value)) for name, value in result["calibrate_ms"].items()]
 
 
@@ -68,7 +72,34 @@ def markdown(result: dict[str, Any], drawing: str) -> str:
     ]
     lines += ["", f"![latency by second]({drawing})", "", "| figure | value |", "|---|---|"]
     lines += [f"| {name} | {value} |" for name, value in rows(result)]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", *_postgres(result.get("profile"))]) + "\n"
+
+
+def _postgres(profile: dict[str, Any] | None) -> list[str]:
+    """Where Postgres's time goes: statements, waits, plans of what was slow."""
+    lines = ["## Where Postgres's time goes", ""]
+    if profile is None:
+        return [*lines, "Not watched: `--no-profile`, or a Postgres without pg_stat_statements and auto_explain."]
+    spent = f"{profile['statements']} statements a claim, {profile['statements_us']} µs a claim executing"
+    lines += [f"After all that is above, {profile['claims']:,} submissions at the same rate: {spent} (`pg_stat_statements`).", ""]
+    lines += ["| µs a claim | calls | statement |", "|---|---|---|"]
+    lines += [f"| {one['us']} | {one['calls']} | {_code(one['query'])} |" for one in profile["most"]]
+    lines += ["", "What sessions with a transaction open were doing, of so many looks at them:", ""]
+    lines += ["| share | waiting for |", "|---|---|"]
+    lines += [f"| {share:.1%} | {name} |" for name, share in profile["waits"].items()]
+    lines.append("")
+    if not profile["slow"]:
+        return [*lines, f"No statement with a plan took {profile['slow_ms']} ms or more (`auto_explain`; COPY has none)."]
+    lines.append(
+        f"The slowest of those of {profile['slow_ms']} ms and more, with their plans (`auto_explain`; rows as expected):"
+    )
+    for one in profile["slow"]:
+        lines += ["", f"{one['ms']} ms at the longest of {one['times']}: {_code(one['query'])}", "", "```", *one["plan"], "```"]
+    return lines
+
+
+def _code(query: str) -> str:
+    return f"`{query.replace('|', chr(92) + '|')}`"
 
 
 def write(result: dict[str, Any], page: Path) -> None:

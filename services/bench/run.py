@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import asyncpg
 import msgspec
 
-from services.bench import figures, pipes
-from services.bench.calibrate import calibrate, calibrate_servers, machine
+from services.bench import figures, pipes, watch
+from services.bench.calibrate import calibrate, calibrate_servers, machine, of_servers, versions
 from services.bench.day import Asked, Feed, make_feed
 from services.bench.load import Prepared
 from services.bench.stage import Stage, stage
@@ -33,9 +33,10 @@ def run(asked: Asked, home: Path, tell: Tell) -> dict[str, Any]:
         feed = make_feed(asked, real.settings.partitions)
         asyncio.run(prepare_servers(real.settings))
         calibrated |= asyncio.run(calibrate_servers(real.settings))
+        installed = asyncio.run(versions(real.settings))
         result = _real(real, feed, asked, tell)
         cargoes = asyncio.run(_cargoes(real, len(feed.backlog))) if asked.floors else {}
-    result = {"at": begun, "machine": about, "calibrate_ms": calibrated, **result}
+    result = {"at": begun, "machine": about, "versions": installed, "calibrate_ms": calibrated, **result}
     if asked.floors:
         with stage(home / "canned", ("services.bench.canned",)) as canned:
             asyncio.run(prepare_servers(canned.settings))
@@ -66,7 +67,7 @@ def _real(real: Stage, feed: Feed, asked: Asked, tell: Tell) -> dict[str, Any]:
     in_steady = [seen for seen in asyncio.run(real.outcomes()) if seen.timestamp_ms >= start * 1000]
     latencies = figures.latencies_ms(feed.steady, start, asked.rate, in_steady)
     result = {
-        "settings": {"partitions": real.settings.partitions, "batch_max": real.settings.batch_max},
+        "settings": asyncio.run(of_servers(real.settings)),
         "asked": asked._asdict(),
         "steady_rate": round(figures.rate_of(seen.timestamp_ms for seen in in_steady), 1),
         **figures.spread(latencies),
@@ -80,6 +81,9 @@ def _real(real: Stage, feed: Feed, asked: Asked, tell: Tell) -> dict[str, Any]:
     before = _used(real)
     drain = _drain(real, feed.backlog)
     drained = asyncio.run(real.database())
+    if feed.watched:
+        tell("watching Postgres")
+        result["profile"] = watch.watched(real, feed.watched, asked.rate, tell)
     result |= _audited(real, feed, tell)
     result["drain_rate"] = round(figures.rate_of(drain), 1)
     result["drain_by_tenth"] = [round(rate) for rate in figures.by_tenth(drain)]
@@ -95,7 +99,7 @@ def _audited(real: Stage, feed: Feed, tell: Tell) -> dict[str, Any]:
     began = time.monotonic()
     if not real.audit_ok():
         raise Stop("the audit does not pass: there is no figure")
-    return {"audit_s": round(time.monotonic() - began, 1), "audited": sum(map(len, feed[1:5])), "audit_ok": True}
+    return {"audit_s": round(time.monotonic() - began, 1), "audited": sum(map(len, feed[1:6])), "audit_ok": True}
 
 
 class _Used(NamedTuple):

@@ -1,11 +1,17 @@
-"""The benchmark's stage, on real servers that are the benchmark's own."""
+"""The benchmark's stage and its look at Postgres, on real servers that are the benchmark's own."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Iterator, Sequence
 
+import asyncpg
 import pytest
 
+from services.bench import watch
+from services.bench.day import Asked, make_feed
+from services.bench.load import Prepared
 from services.bench.stage import Stage, stage
 from shared.errors import UsageError
+from shared.runtime.service import prepare
 
 pytestmark = pytest.mark.servers
 
@@ -33,3 +39,29 @@ def test_a_stage_is_its_own_whatever_the_environment_names(own: Stage) -> None:
 def test_two_benchmarks_do_not_share_a_stage(own: Stage) -> None:
     with pytest.raises(UsageError, match="another benchmark"), stage(own.home):
         pass
+
+
+def test_statements_waits_and_a_slow_statement_s_plan_are_seen(own: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Asked(rate=20, minutes=0.05, backlog=1, members=100, seed=5, floors=False, profile=True)
+    feed = make_feed(asked, own.settings.partitions)
+    asyncio.run(prepare(own.settings))
+    own.start()
+    asyncio.run(own.register(feed.register))
+    generate = own.generate
+
+    async def beside_a_slow_statement(records: Sequence[Prepared], rate: float) -> float:
+        connection = await asyncpg.connect(own.settings.postgres)
+        await connection.execute("select count(*) from account.outcome, pg_sleep(0.05)")
+        await connection.close()
+        return await generate(records, rate)
+
+    monkeypatch.setattr(own, "generate", beside_a_slow_statement)
+    seen = watch.watched(own, feed.watched, asked.rate, print)
+    assert seen is not None
+    assert 0.1 < seen["statements"] < 50
+    assert any('"decision"' in one["query"] for one in seen["most"])
+    assert sum(seen["waits"].values()) == pytest.approx(1, abs=0.01)
+    [slow] = [one for one in seen["slow"] if "pg_sleep" in one["query"]]
+    assert slow["ms"] > 50
+    assert any("Function Scan of pg_sleep" in node for node in slow["plan"])
+    assert own.audit_ok()

@@ -9,17 +9,17 @@ from services.bench import growth
 from services.bench.day import Asked, Feed, make_feed
 from services.bench.load import Prepared, number_of
 
-ASKED = Asked(rate=20, minutes=1, backlog=1_000, members=200, seed=3, floors=False, stored=700)
+ASKED = Asked(rate=20, minutes=1, backlog=1_000, members=200, seed=3, floors=False, stored=700, profile=True)
 
 
 def pieces(feed: Feed) -> list[list[Prepared]]:
-    return [feed.warm_up, feed.stored, feed.steady, feed.backlog]
+    return [feed.warm_up, feed.stored, feed.steady, feed.backlog, feed.watched]
 
 
 @pytest.mark.parametrize("crowd", ["", "institution", "member"])
 def test_a_day_is_cut_into_pieces_of_the_sizes_asked_for_and_nothing_is_sent_twice(crowd: str) -> None:
     feed = make_feed(ASKED._replace(crowd=crowd), 8)
-    assert [len(piece) for piece in pieces(feed)] == [400, 700, 1_200, 1_000]
+    assert [len(piece) for piece in pieces(feed)] == [400, 700, 1_200, 1_000, 300]
     assert feed == make_feed(ASKED._replace(crowd=crowd), 8)
     assert bool(feed.crowd) == bool(crowd)
 
