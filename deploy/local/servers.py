@@ -120,6 +120,11 @@ def room(home: Path) -> dict[str, int]:
     return {name: shutil.disk_usage(at).free for name, at in places.items() if at.exists()}
 
 
+def written(home: Path) -> int:
+    """Bytes of records that stand in Kafka's log, as they stand there: in batches, with their headers."""
+    return sum(segment.stat().st_size for segment in (home.resolve() / "servers" / "kafka" / "data").glob("*/*.log"))
+
+
 def kill(home: Path, name: str, number: signal.Signals = signal.SIGKILL) -> None:
     """Sends a signal to one server (kafka, postgres, redis). Raises ServerMissing when it is not running."""
     server = next(server for server in _servers(home.resolve()) if server.name == name)

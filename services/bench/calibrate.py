@@ -49,13 +49,13 @@ async def versions(settings: Settings) -> dict[str, str]:
     connection = await asyncpg.connect(settings.postgres)
     cache = Redis.from_url(settings.redis)
     try:
-        postgres, redis = connection.get_server_version(), await cache.info("server")
+        postgres, redis = await connection.fetchval("show server_version"), await cache.info("server")
     finally:
         await connection.close()
         await cache.aclose()
     kafka = next((jar.stem.rpartition("-")[2] for jar in JARS.glob("kafka-server-[0-9]*.jar")), "unknown")
-    servers = {"kafka": kafka, "postgres": f"{postgres.major}.{postgres.minor}", "redis": str(redis["redis_version"])}
-    return servers | {name: version(name) for name in _PACKAGES}
+    servers = {"kafka": kafka, "postgres": str(postgres).partition(" ")[0], "redis": str(redis["redis_version"])}
+    return servers | {f"python {name}": version(name) for name in _PACKAGES}
 
 
 async def of_servers(settings: Settings) -> dict[str, str | int]:

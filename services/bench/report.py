@@ -16,6 +16,14 @@ _FIGURES: Final[tuple[str, ...]] = (
 )  # fmt: skip
 
 
+FEED: Final = (
+    "The load: a made-up day of five cities in its order of arrival (an outpatient day has two peaks), sent evenly. Each "
+    "share of it (levels, benefits, repeats, reversals, mistakes) stands in `services/ops/generate.py` and "
+    "`services/ops/population.py`: estimates of our own, of the order that yearbooks report, taken over from none of them. How "
+    "often each member and institution is met follows Zipf's law."
+)
+
+
 class Goal(NamedTuple):
     """What issue and architecture ask for (architecture.md, section 5)."""
 
@@ -62,7 +70,7 @@ def about(result: dict[str, Any]) -> list[tuple[str, str]]:
 def markdown(result: dict[str, Any], drawing: str) -> str:
     """The page. ``drawing``: the name of the file with the latencies."""
     asked = ", ".join(f"{name} {value}" for name, value in (result["asked"] | result["settings"]).items())
-    lines = [f"# Benchmark, {result['at']}", "", f"Asked: {asked}. Durability on, defaults; the audit passed.", ""]
+    lines = [f"# Benchmark, {result['at']}", "", f"Asked: {asked}. Durability on, defaults; the audit passed.", "", FEED, ""]
     lines += ["| goal | asked | measured | |", "|---|---|---|---|"]
     lines += [
         f"| {goal.figure} | {'≤' if goal.at_most else '≥'} {goal.asked:g} | {result[goal.figure]} | "

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import asyncpg
 import msgspec
 
+from deploy.local import servers as local
 from services.bench import figures, pipes, watch
 from services.bench.calibrate import calibrate, calibrate_servers, machine, of_servers, versions
 from services.bench.day import Asked, Feed, make_feed
@@ -59,6 +60,25 @@ def _real(real: Stage, feed: Feed, asked: Asked, tell: Tell) -> dict[str, Any]:
         tell(f"settling {len(feed.stored):,} beforehand")
         asyncio.run(real.generate(feed.stored, 0))
         asyncio.run(real.drained())
+    result = _steady(real, feed, asked, tell)
+    tell(f"backlog: {len(feed.backlog):,}")
+    before = _used(real)
+    drain = _drain(real, feed.backlog)
+    drained = _used(real)
+    if feed.watched:
+        tell("watching Postgres")
+        result["profile"] = watch.watched(real, feed.watched, asked.rate, tell)
+    result |= _audited(real, feed, tell)
+    result["drain_rate"] = round(figures.rate_of(drain), 1)
+    result["drain_by_tenth"] = [round(rate) for rate in figures.by_tenth(drain)]
+    result["a_drained_claim"] = {
+        name: round((value - before.books[name]) / len(feed.backlog), 4) for name, value in drained.books.items()
+    }
+    return result
+
+
+def _steady(real: Stage, feed: Feed, asked: Asked, tell: Tell) -> dict[str, Any]:
+    """The steady load, latency counted from when each record was due."""
     tell(f"steady load: {asked.rate:g}/s for {asked.minutes:g} min")
     count, before = len(feed.steady), _used(real)
     start = asyncio.run(real.generate(feed.steady, asked.rate))
@@ -66,7 +86,7 @@ def _real(real: Stage, feed: Feed, asked: Asked, tell: Tell) -> dict[str, Any]:
     used = _used(real)
     in_steady = [seen for seen in asyncio.run(real.outcomes()) if seen.timestamp_ms >= start * 1000]
     latencies = figures.latencies_ms(feed.steady, start, asked.rate, in_steady)
-    result = {
+    return {
         "settings": asyncio.run(of_servers(real.settings)),
         "asked": asked._asdict(),
         "steady_rate": round(figures.rate_of(seen.timestamp_ms for seen in in_steady), 1),
@@ -77,20 +97,6 @@ def _real(real: Stage, feed: Feed, asked: Asked, tell: Tell) -> dict[str, Any]:
         "a_claim": {name: round((value - before.books[name]) / count, 4) for name, value in used.books.items()},
         "backlog_left": figures.left_behind(latencies),
     }
-    tell(f"backlog: {len(feed.backlog):,}")
-    before = _used(real)
-    drain = _drain(real, feed.backlog)
-    drained = asyncio.run(real.database())
-    if feed.watched:
-        tell("watching Postgres")
-        result["profile"] = watch.watched(real, feed.watched, asked.rate, tell)
-    result |= _audited(real, feed, tell)
-    result["drain_rate"] = round(figures.rate_of(drain), 1)
-    result["drain_by_tenth"] = [round(rate) for rate in figures.by_tenth(drain)]
-    result["a_drained_claim"] = {
-        name: round((value - before.books[name]) / len(feed.backlog), 4) for name, value in drained.items()
-    }
-    return result
 
 
 def _audited(real: Stage, feed: Feed, tell: Tell) -> dict[str, Any]:
@@ -103,14 +109,14 @@ def _audited(real: Stage, feed: Feed, tell: Tell) -> dict[str, Any]:
 
 
 class _Used(NamedTuple):
-    """What was used so far: processor seconds by process, and what Postgres counts."""
+    """What was used so far: processor seconds by process, and what Postgres and Kafka wrote."""
 
     cpu: dict[str, float]
     books: dict[str, int]
 
 
 def _used(real: Stage) -> _Used:
-    return _Used(real.cpu(), asyncio.run(real.database()))
+    return _Used(real.cpu(), asyncio.run(real.database()) | {"kafka_bytes": local.written(real.home)})
 
 
 def _drain(on: Stage, backlog: Sequence[Prepared]) -> list[int]:

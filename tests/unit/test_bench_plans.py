@@ -67,5 +67,9 @@ def test_the_page_shows_the_plans_of_slow_statements() -> None:
     assert f"60.0 ms at the longest of 1: `update b`\n\n```\nUpdate of balance, rows: 0\n{NODE}\n```" in page
 
 
+def test_the_page_says_what_was_sent_and_that_its_shares_are_estimates() -> None:
+    assert "estimates of our own" in report.markdown(RESULT, "x.svg")
+
+
 def test_the_page_says_so_where_postgres_was_not_watched() -> None:
     assert "Not watched" in report.markdown(RESULT, "x.svg")
