@@ -45,7 +45,10 @@ def bench(
     feed: Annotated[float, typer.Option(min=0, help="Submissions a second beside the counter; 0: only alone.")] = 800,
     floors: Annotated[bool, typer.Option("--floors/--no-floors", help="Also run the two floors.")] = True,
     profile: Annotated[
-        bool, typer.Option("--profile/--no-profile", help="Also watch Postgres for 15 s after what is measured.")
+        bool,
+        typer.Option(
+            "--profile/--no-profile", help="Also profile for 15 s, after all that is measured: Postgres, workers, broker."
+        ),
     ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     report: Annotated[Path | None, typer.Option(help="Write them as a page (.md) here, with drawing and JSON beside it.")] = None,

@@ -24,7 +24,7 @@ class Asked(NamedTuple):
     """What to run. ``rate`` in submissions a second; ``workers``: processes of each service; ``zipf``: see ``generate``.
 
     ``stored``: submissions that are settled before the steady load. ``crowd``: "institution" where one sends 60 % of the load,
-    "member" where one has 5,000 of the claims. ``profile``: whether Postgres is watched for a while after all that is measured.
+    "member" where one has 5,000 of the claims. ``profile``: whether it is profiled for a while after all that is measured.
     """
 
     rate: float

@@ -1,6 +1,7 @@
 """What a run came to, read from the topics' own timestamps and from the kernel's accounting."""
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -124,6 +125,19 @@ def cpu_seconds(roots: Mapping[str, int]) -> dict[str, float]:
         parents.setdefault(int(fields[1]), []).append(int(entry.name))
         used[int(entry.name)] = (int(fields[11]) + int(fields[12])) / _TICKS
     return {name: _tree(pid, parents, used) for name, pid in roots.items()}
+
+
+def ms_by_thread(pid: int) -> Counter[str]:
+    """Processor time (ms) used so far by the living threads of a process; those whose names differ by a number together."""
+    used: Counter[str] = Counter()
+    for entry in Path(f"/proc/{pid}/task").iterdir():
+        try:
+            before, _, after = (entry / "stat").read_text().rpartition(")")
+        except OSError:
+            continue
+        fields = after.split()
+        used[before.partition("(")[2].rstrip("0123456789 #-")] += (int(fields[11]) + int(fields[12])) * 1000 // _TICKS
+    return used
 
 
 def _tree(pid: int, parents: Mapping[int, list[int]], used: Mapping[int, float]) -> float:

@@ -9,6 +9,7 @@ _WIDTH: Final = 900
 _HEIGHT: Final = 260
 _LEFT: Final = 60
 _BOTTOM: Final = 30
+_PARTS: Final = 8  # of a process are told at most
 _FIGURES: Final[tuple[str, ...]] = (
     "steady_rate", "p50_ms", "p95_ms", "p99_ms", "p99_9_ms", "p99_99_ms", "p100_ms", "backlog_left", "drain_rate",
     "drain_by_tenth", "audited", "audit_s",
@@ -80,16 +81,25 @@ def markdown(result: dict[str, Any], drawing: str) -> str:
     ]
     lines += ["", f"![latency by second]({drawing})", "", "| figure | value |", "|---|---|"]
     lines += [f"| {name} | {value} |" for name, value in rows(result)]
-    return "\n".join([*lines, "", *_postgres(result.get("profile"))]) + "\n"
+    return "\n".join([*lines, "", *_profile(result.get("profile"))]) + "\n"
 
 
-def _postgres(profile: dict[str, Any] | None) -> list[str]:
-    """Where Postgres's time goes: statements, waits, plans of what was slow."""
-    lines = ["## Where Postgres's time goes", ""]
+def _profile(profile: dict[str, Any] | None) -> list[str]:
+    """Where the time goes: in the workers, the broker, Postgres."""
+    lines = ["## Where the time goes", ""]
     if profile is None:
-        return [*lines, "Not watched: `--no-profile`, or a Postgres without pg_stat_statements and auto_explain."]
+        return [*lines, "Not profiled: `--no-profile`, or a Postgres without pg_stat_statements and auto_explain."]
+    lines += [f"Profiled after all that is above, with {profile['claims']:,} submissions at the same rate.", ""]
+    lines += ["| process | µs of processor a claim, by what was at work |", "|---|---|"]
+    for name, parts in [*profile["workers_us"].items(), ("kafka, by thread", profile["broker_us"])]:
+        lines.append(f"| {name} | {', '.join(f'{part} {us}' for part, us in list(parts.items())[:_PARTS])} |")
+    return [*lines, "", *_postgres(profile)]
+
+
+def _postgres(profile: dict[str, Any]) -> list[str]:
+    """Its statements, waits, plans of what was slow."""
     spent = f"{profile['statements']} statements a claim, {profile['statements_us']} µs a claim executing"
-    lines += [f"After all that is above, {profile['claims']:,} submissions at the same rate: {spent} (`pg_stat_statements`).", ""]
+    lines = [f"Postgres: {spent} (`pg_stat_statements`).", ""]
     lines += ["| µs a claim | calls | statement |", "|---|---|---|"]
     lines += [f"| {one['us']} | {one['calls']} | {_code(one['query'])} |" for one in profile["most"]]
     lines += ["", "What sessions with a transaction open were doing, of so many looks at them:", ""]

@@ -66,7 +66,7 @@ def _real(real: Stage, feed: Feed, asked: Asked, tell: Tell) -> dict[str, Any]:
     drain = _drain(real, feed.backlog)
     drained = _used(real)
     if feed.watched:
-        tell("watching Postgres")
+        tell("profiling")
         result["profile"] = watch.watched(real, feed.watched, asked.rate, tell)
     result |= _audited(real, feed, tell)
     result["drain_rate"] = round(figures.rate_of(drain), 1)

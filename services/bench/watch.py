@@ -1,10 +1,11 @@
-"""Where Postgres's time goes: its statements, what its sessions wait for, the plans of slow statements.
+"""Where the time goes: Postgres's statements, waits and slow plans, the parts of each worker, the broker's threads.
 
-Postgres is started again with pg_stat_statements and auto_explain for it, after everything that is measured: they cost no figure
-anything, and statements meet the tables that the run has filled.
+Postgres is started again with pg_stat_statements and auto_explain for it, and the services with a clock, after everything that is
+measured: they cost no figure anything, and statements meet the tables that the run has filled.
 """
 
 import asyncio
+import signal
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -13,7 +14,7 @@ from typing import Any, Final
 import asyncpg
 
 from deploy.local import servers as local
-from services.bench import plans
+from services.bench import figures, plans, sampled
 from services.bench.load import Prepared
 from services.bench.stage import Stage
 
@@ -28,6 +29,7 @@ _EXTENSION: Final = "create extension if not exists pg_stat_statements;\n\n"
 _HAS_IT: Final = "select exists (select from pg_available_extensions where name = 'pg_stat_statements')"
 _TOLD: Final = 12  # statements, by their time
 _PLANS: Final = 5
+_THREADS: Final = 6
 _SAMPLE_SECONDS: Final = 0.05
 
 # What the services do; the benchmark itself asks under other roles.
@@ -43,20 +45,28 @@ where state <> 'idle' and application_name like 'gongji-%' and application_name 
 
 
 def watched(on: Stage, records: Sequence[Prepared], rate: float, tell: Callable[[str], None]) -> dict[str, Any] | None:
-    """What Postgres did with so many records at a rate; None where it comes without the libraries that tell. Raises Stop."""
+    """What was done for so many records at a rate; None where Postgres comes without the libraries that tell. Raises Stop."""
     if not asyncio.run(_asked(on, _HAS_IT))[0][0]:
-        tell("this Postgres has no pg_stat_statements (contrib is not installed): it is not profiled")
+        tell("this Postgres has no pg_stat_statements (contrib is not installed): nothing is profiled")
         return None
     on.stop()
     on.addresses = local.restart_postgres(on.home, _SETTINGS, _EXTENSION)
+    plainly, on.module = on.module, ("services.bench.sampled",)
     on.start()
-    return asyncio.run(_watch(on, records, rate))
+    seen = asyncio.run(_watch(on, records, rate))
+    on.stop()
+    seen["workers_us"] = sampled.gathered(on.home.glob("*.samples"), len(records))
+    on.module = plainly
+    on.start()
+    return seen
 
 
 async def _watch(on: Stage, records: Sequence[Prepared], rate: float) -> dict[str, Any]:
     log = local.log(on.home, "postgres")
     start, before = log.stat().st_size, await _statements(on)
-    waits: Counter[str] = Counter()
+    broker, waits = figures.ms_by_thread(on.addresses.pids["kafka"]), Counter[str]()
+    for worker in on.workers.values():
+        worker.send_signal(signal.SIGUSR2)
     sampling = asyncio.create_task(_sample(on, waits))
     try:
         await on.generate(records, rate)
@@ -66,12 +76,14 @@ async def _watch(on: Stage, records: Sequence[Prepared], rate: float) -> dict[st
         with suppress(asyncio.CancelledError):
             await sampling
     after = await _statements(on)
+    threads = figures.ms_by_thread(on.addresses.pids["kafka"]) - broker
     with log.open("rb") as file:
         file.seek(start)
         slow = plans.read(file.read().decode(errors="replace"))
     return {
         **_spent(before, after, len(records)),
         "waits": {name: round(count / waits.total(), 3) for name, count in waits.most_common()},
+        "broker_us": {name: round(ms * 1000 / len(records), 1) for name, ms in threads.most_common(_THREADS)},
         "slow_ms": SLOW_MS,
         "slow_times": len(slow),
         "slow": plans.slowest(slow, _PLANS),

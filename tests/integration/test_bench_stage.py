@@ -41,7 +41,7 @@ def test_two_benchmarks_do_not_share_a_stage(own: Stage) -> None:
         pass
 
 
-def test_statements_waits_and_a_slow_statement_s_plan_are_seen(own: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_statements_waits_workers_and_a_slow_statement_s_plan_are_seen(own: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = Asked(rate=20, minutes=0.05, backlog=1, members=100, seed=5, floors=False, profile=True)
     feed = make_feed(asked, own.settings.partitions)
     asyncio.run(prepare(own.settings))
@@ -64,4 +64,7 @@ def test_statements_waits_and_a_slow_statement_s_plan_are_seen(own: Stage, monke
     [slow] = [one for one in seen["slow"] if "pg_sleep" in one["query"]]
     assert slow["ms"] > 50
     assert any("Function Scan of pg_sleep" in node for node in slow["plan"])
+    assert {"intake", "eligibility", "adjudication", "account", "crossregion"} == set(seen["workers_us"])
+    assert any(part.startswith("services.adjudication") for part in seen["workers_us"]["adjudication"])
+    assert sum(seen["broker_us"].values()) > 0
     assert own.audit_ok()

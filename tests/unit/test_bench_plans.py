@@ -1,8 +1,9 @@
 """What auto_explain wrote in Postgres's log, told in short, and the page that tells it."""
 
 import json
+from pathlib import Path
 
-from services.bench import plans, report
+from services.bench import plans, report, sampled
 
 INNER = {"Node Type": "Index Scan", "Relation Name": "balance", "Index Name": "balance_pkey", "Plan Rows": 1}
 PLAN = {"Node Type": "ModifyTable", "Operation": "Update", "Relation Name": "balance", "Plan Rows": 0, "Plans": [INNER]}
@@ -48,14 +49,16 @@ RESULT = {
     "calibrate_ms": {}, "versions": {"kafka": "4.0.0"},
 }  # fmt: skip
 PROFILE = {
-    "claims": 1_000, "statements": 0.7, "statements_us": 300.5, "waits": {"running": 0.25}, "slow_ms": 20, "slow": [],
-    "slow_times": 0, "most": [{"us": 60.0, "calls": 9, "query": "select a || b"}],
+    "claims": 1_000, "workers_us": {"intake": {"asyncpg": 31.2}}, "broker_us": {}, "statements": 0.7, "statements_us": 300.5,
+    "most": [{"us": 60.0, "calls": 9, "query": "select a || b"}], "waits": {"running": 0.25},
+    "slow_ms": 20, "slow_times": 0, "slow": [],
 }  # fmt: skip
 
 
 def test_the_page_tells_where_postgres_s_time_went_and_that_nothing_was_slow() -> None:
     page = report.markdown(RESULT | {"profile": PROFILE}, "x.svg")
     assert "| 60.0 | 9 | `select a \\|\\| b` |" in page
+    assert "| intake | asyncpg 31.2 |" in page
     assert "| 25.0% | running |" in page
     assert "No statement with a plan took 20 ms or more" in page
     assert "| version: kafka | 4.0.0 |" in page
@@ -67,9 +70,21 @@ def test_the_page_shows_the_plans_of_slow_statements() -> None:
     assert f"60.0 ms at the longest of 1: `update b`\n\n```\nUpdate of balance, rows: 0\n{NODE}\n```" in page
 
 
+def test_samples_of_all_processes_of_a_service_are_microseconds_a_claim(tmp_path: Path) -> None:
+    (tmp_path / "intake.1.samples").write_text('{"asyncpg": 3, "services.intake.store": 1}')
+    (tmp_path / "intake.2.samples").write_text('{"asyncpg": 2}')
+    found = sampled.gathered(tmp_path.glob("*.samples"), claims=1_000)
+    assert found == {"intake": {"asyncpg": 50.0, "services.intake.store": 10.0}}
+    assert [sampled.part(name) for name in ("asyncpg.pool", "services.intake.store", "json")] == [
+        "asyncpg",
+        "services.intake.store",
+        "json",
+    ]
+
+
 def test_the_page_says_what_was_sent_and_that_its_shares_are_estimates() -> None:
     assert "estimates of our own" in report.markdown(RESULT, "x.svg")
 
 
 def test_the_page_says_so_where_postgres_was_not_watched() -> None:
-    assert "Not watched" in report.markdown(RESULT, "x.svg")
+    assert "Not profiled" in report.markdown(RESULT, "x.svg")
