@@ -1,18 +1,22 @@
 """`gongji policy`: lint, show, diff, test and coverage, as a person at the terminal meets them."""
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from adjudication_cases import PACKS
+from pydantic import ValidationError
 from typer.testing import CliRunner
 
-from services.law import cli
+from services.law import cli, words
 from services.law.texts import Texts
 from shared.errors import UsageError
-from shared.policy import Policies
+from shared.policy import Policies, Version
 from shared.policy.benefits import AfterStep, PoolStep
+from shared.policy.pack import PackVersion
 
 EXAMPLES = Path(__file__).parents[1] / "scenarios"
 CANGZHOU_FILE = PACKS / "130900-cangzhou.yaml"
@@ -68,6 +72,33 @@ def test_diff_says_in_words_what_changes_and_how_much_money_moves(changed: Path,
     assert gongji("diff", CANGZHOU_FILE, CANGZHOU_FILE) == (0, "")
     with pytest.raises(UsageError, match="no version 1999"):
         gongji("diff", f"{CANGZHOU_FILE}@1999", changed)
+
+
+def smaller(value: Any) -> Iterator[Any]:
+    """The value with one thing left out, or one list turned round, anywhere in it."""
+    if isinstance(value, dict):
+        for name, part in value.items():
+            yield {other: one for other, one in value.items() if other != name}
+            yield from ({**value, name: less} for less in smaller(part))
+    elif isinstance(value, list):
+        if not any(isinstance(part, dict) and "unit" in part for part in value):  # of a table one row holds, in any order
+            yield value[::-1]
+        for index, part in enumerate(value):
+            yield value[:index] + value[index + 1 :]
+            yield from ([*value[:index], less, *value[index + 1 :]] for less in smaller(part))
+
+
+@pytest.mark.parametrize("version", Policies.load(PACKS).versions, ids=lambda version: version.region)
+def test_whatever_a_version_leaves_out_or_runs_in_another_order_is_said(version: Version) -> None:
+    rules = json.loads(version.content)["rules"]
+    whole = PackVersion.model_validate(rules)
+    unsaid = []
+    for less in smaller(rules):
+        with contextlib.suppress(ValidationError):
+            other = PackVersion.model_validate(less)
+            if other != whole and not words.changes(words.lines(whole), words.lines(other)):
+                unsaid.append(less)
+    assert unsaid == []
 
 
 def test_the_examples_fail_with_packs_that_pay_otherwise(changed: Path) -> None:
