@@ -37,13 +37,7 @@ def _lines(value: Any, place: str) -> Iterator[tuple[str, str]]:
     if isinstance(value, Row):
         yield f"{place}{_for_whom(value)}", _figure(value)
     elif isinstance(value, BaseModel):
-        parts = [(field.alias or name, getattr(value, name)) for name, field in type(value).model_fields.items()]
-        told = [(name, part) for name, part in parts if part not in (None, ()) and not _is_label(value, name)]
-        if isinstance(value, Cited) and not isinstance(value, Figure) and not any(_source(value, part) for _, part in told):
-            yield place, f"applies{_by(value)}"
-        for name, part in told:
-            for below, said in _lines(part, f"{place}.{name}" if place else name):
-                yield below, said + _source(value, part)
+        yield from _of_model(value, place)
     elif isinstance(value, dict):
         for name, part in value.items():
             yield from _lines(part, f"{place}.{name}")
@@ -54,6 +48,17 @@ def _lines(value: Any, place: str) -> Iterator[tuple[str, str]]:
             yield from _lines(part, place if isinstance(part, Row) else f"{place}[{_called(part, index)}]")
     else:
         yield place, ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+
+
+def _of_model(value: BaseModel, place: str) -> Iterator[tuple[str, str]]:
+    """Its parts; what an article says without any plain value, as that it applies."""
+    parts = [(field.alias or name, getattr(value, name)) for name, field in type(value).model_fields.items()]
+    told = [(name, part) for name, part in parts if part not in (None, ()) and not _is_label(value, name)]
+    if isinstance(value, Cited) and not isinstance(value, Figure) and not any(_source(value, part) for _, part in told):
+        yield place, f"applies{_by(value)}"
+    for name, part in told:
+        for below, said in _lines(part, f"{place}.{name}" if place else name):
+            yield below, said + _source(value, part)
 
 
 def _is_label(owner: BaseModel, name: str) -> bool:
