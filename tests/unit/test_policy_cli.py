@@ -74,6 +74,36 @@ def test_diff_says_in_words_what_changes_and_how_much_money_moves(changed: Path,
         gongji("diff", f"{CANGZHOU_FILE}@1999", changed)
 
 
+def test_a_later_version_is_tried_on_the_days_of_the_earlier_one_too(tmp_path: Path) -> None:
+    head, mark, body = CANGZHOU_FILE.read_text(encoding="utf-8").partition("versions:\n")
+    first = body.replace("from: 2022-01-01\n", "from: 2022-01-01\n    to: 2022-12-31\n", 1)
+    second = body.replace('version: "2022"', 'version: "2023"', 1).replace("from: 2022-01-01", "from: 2023-01-01", 1)
+    dated = second.replace("{status: active, value: 50,", "{from: 2023-01-01, status: active, value: 55,", 1)
+    pack, feed = tmp_path / "pack.yaml", tmp_path / "feed.ndjson"
+    pack.write_text(head + mark + first + dated, encoding="utf-8")
+    feed.write_text(
+        "\n".join([*FEED, json.dumps(a_claim(3, "200.00")).replace("2023", "2022"), "garbage"]) + "\n", encoding="utf-8"
+    )
+    said = gongji("diff", f"{pack}@2022", f"{pack}@2023", "--feed", feed)[1].splitlines()
+    assert said[-4:] == ["2 of 3 outcomes differ", "pooled: +15.00", "cash: -15.00", "1 lines without outcome"]
+    with pytest.raises(UsageError, match="give an NDJSON file"):
+        gongji("diff", pack, pack, "--feed", tmp_path / "nothing.ndjson")
+
+
+def test_what_moves_is_told_with_the_operators_figures_and_who_lacks_one(tmp_path: Path) -> None:
+    old, new = (PACKS / "440800-zhanjiang.yaml", tmp_path / "new.yaml")
+    text = old.read_text(encoding="utf-8")
+    new.write_text(text.replace("value: 55, unit: percent", "value: 57, unit: percent", 1), encoding="utf-8")
+    feed, figures = tmp_path / "feed.ndjson", tmp_path / "figures.yaml"
+    lines = [line.replace("130900", "440800").replace("2023-0", "2024-0") for line in FEED]
+    feed.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    figures.write_text('"440800": {outpatient_cap: [{from: 2024-01-01, value: 2000}]}\n"130900": {}\n', encoding="utf-8")
+    without = gongji("diff", old, new, "--feed", feed)[1].splitlines()[1:]
+    assert without == ["0 of 2 outcomes differ", "2 rejected for want of the operator's figures: give them with --parameters"]
+    given = gongji("diff", old, new, "--feed", feed, "--parameters", figures)[1].splitlines()[1:]
+    assert given == ["2 of 2 outcomes differ", "pooled: +6.00", "cash: -6.00"]
+
+
 def smaller(value: Any) -> Iterator[Any]:
     """The value with one thing left out, or one list turned round, anywhere in it."""
     if isinstance(value, dict):
