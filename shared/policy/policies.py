@@ -29,7 +29,8 @@ class Policies:
     def load(cls, directory: Path, parameters: Path | None = None) -> "Policies":
         """Reads every ``*.yaml`` in a directory, and the operator's figures. Raises PackError listing all faults."""
         packs: dict[str, Pack] = {}
-        faults: list[Fault] = []
+        unread = sorted(directory.glob("*.yml"))
+        faults = [Fault(file.name, "", "is not read: a pack's name ends in .yaml", "rename it") for file in unread]
         files = sorted(directory.glob("*.yaml"))
         if not files:
             raise PackError([Fault(str(directory), "", "no pack (*.yaml) there", "name the directory of the packs")])
