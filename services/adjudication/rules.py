@@ -138,6 +138,9 @@ def _limit(bill: Bill, step: str, rule: Cap) -> int:
         return 0
     kept = min(bill.covered, half_up(left * PPM, bill.ratio))
     above = bill.covered - kept
+    if bill.trace is not None:
+        formula = f"{yuan(bill.covered)} - {yuan(kept)}; {yuan(kept)} = {yuan(left)} / {percent(bill.ratio)}"
+        bill.note(f"above_cap:{step}", rule.article, {"cost": bill.covered, "left": left}, formula, above)
     bill.covered = kept
     bill.paid = left
     bill.reasons.append(rule.reason)
@@ -212,7 +215,8 @@ def spill_over(bill: Bill, rule: SpillOver) -> None:
             bill.reasons.append(beyond.closed)
             return
     if bill.trace is not None:
-        bill.note("spill_over", rule.article, {"above_cap": cost}, yuan(cost), cost)
+        inputs = {"above_cap": bill.above_own_cap, "unpaid": unpaid}
+        bill.note("spill_over", rule.article, inputs, f"min({yuan(bill.above_own_cap)}, {yuan(unpaid)})", cost)
     bill.articles += rule.plan.articles
     run(bill, rule.plan, cost)
     bill.unpaid += unpaid - cost
