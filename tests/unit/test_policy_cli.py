@@ -142,6 +142,20 @@ def test_the_examples_fail_with_packs_that_pay_otherwise(changed: Path) -> None:
     assert "511900-bazhong" not in said
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("{day: 2023-02-01, levl: 3, in_scope: '160.00', expect: {pooled: '30.00'}}", "levl is no key of an example"),
+        ("{day: 2023-02-01, in_scope: '160.00'}", "claim 1 expects nothing"),
+    ],
+)
+def test_an_example_that_would_not_be_what_it_says_is_refused(line: str, told: str, tmp_path: Path) -> None:
+    text = f'region: "130900"\nexamples: [{{name: x, articles: ["130900:10"], claims: [{line}]}}]\n'
+    (tmp_path / "one.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError, match=told):
+        gongji("test", PACKS, "--examples", tmp_path)
+
+
 def test_every_article_is_executed_or_says_why_not_and_what_is_executed_is_shown() -> None:
     code, said = gongji("coverage", PACKS, "--examples", EXAMPLES, "--json")
     assert code == 0
