@@ -15,6 +15,7 @@ from services.adjudication import engine
 from services.adjudication.bill import TraceLine
 from services.explain_lines import bill_lines, priced_otherwise
 from services.intake.number import Number
+from shared import quote
 from shared.claim import AccountUse, Claim
 from shared.errors import Stop
 from shared.events import Decision, Event, Verdict
@@ -105,15 +106,16 @@ def _claim(outcome: Outcome, claim: Claim, verdict: Verdict, stored: Decision, v
     trace.append(_line("person", None, {"total": again.total, "fund_total": again.fund_total}, formula, due))
     own_share = None if version is None else version.account.rule("own_share")
     article = None if own_share is None else own_share.article
+    promised = quote.read(claim.quote) if claim.quote else None
     if claim.use_account and verdict.account_open:
-        trace.append(_from_account(outcome, due, article))
-        differences += _account_differs(outcome, due)
+        most = None if promised is None else promised.account
+        trace.append(_from_account(outcome, due, article, most))
+        differences += _account_differs(outcome, due, most)
     elif outcome.account != "0.00":
         differences.append(f"account is stored as {outcome.account}, and was not to be used")
     if claim.family_payer and verdict.account_open and verdict.family_allowed:
-        left = due - fen(outcome.account)
-        formula = f"min({yuan(left)}, the payer's balance)"
-        trace.append(_line("family_account", article, {"left": left}, formula, fen(outcome.family_account)))
+        trace.append(_from_family(outcome, due, article, None if promised is None else promised.family_account))
+        differences += _family_differs(outcome, trace[-1])
     elif outcome.family_account != "0.00":
         differences.append(f"family_account is stored as {outcome.family_account}, and was not to be used")
     trace.append(_cash(outcome, due))
@@ -221,10 +223,19 @@ def _carried(outcome: Outcome, decision: Decision) -> Iterator[str]:
             yield f"{name} is {getattr(outcome, name)} in the outcome, {decided} in the decision"
 
 
-def _account_differs(outcome: Outcome, due: int) -> Iterator[str]:
-    paid = sums.pay(due, _balance_before(outcome), 0).account
+def _account_differs(outcome: Outcome, due: int, most: int | None = None) -> Iterator[str]:
+    paid = min(_asked_of_account(outcome, due, most).values())
     if fen(outcome.account) != paid:
         yield f"account is stored as {outcome.account}, and comes to {yuan(paid)}"
+
+
+def _family_differs(outcome: Outcome, line: TraceLine) -> Iterator[str]:
+    """What the payer had is not among the grounds: only that he was not asked for more than was left."""
+    asked = line["inputs"]
+    assert isinstance(asked, dict)
+    most = min(fen(amount) for amount in asked.values())
+    if not 0 <= fen(outcome.family_account) <= most:
+        yield f"family_account is stored as {outcome.family_account}, and comes to {yuan(most)} at most"
 
 
 def _cash_differs(outcome: Outcome, due: int) -> Iterator[str]:
@@ -252,10 +263,25 @@ def _sum(name: str, outcome: Outcome, parts: tuple[str, ...]) -> TraceLine:
     return _line(name, None, inputs, " + ".join(yuan(value) for value in inputs.values()), sum(inputs.values()))
 
 
-def _from_account(outcome: Outcome, due: int, article: str | None) -> TraceLine:
-    balance = _balance_before(outcome)
-    inputs = {"due": due, "balance_before": balance}
-    return _line("account", article, inputs, f"min({yuan(due)}, {yuan(balance)})", min(due, balance))
+def _asked_of_account(outcome: Outcome, due: int, most: int | None) -> dict[str, int]:
+    """What the account may pay: no more than is due, than it holds, than a quote promised (``most``)."""
+    return {"due": due, "balance_before": _balance_before(outcome)} | _quoted(most)
+
+
+def _quoted(most: int | None) -> dict[str, int]:
+    return {} if most is None else {"quoted": most}
+
+
+def _from_account(outcome: Outcome, due: int, article: str | None, most: int | None = None) -> TraceLine:
+    inputs = _asked_of_account(outcome, due, most)
+    formula = f"min({', '.join(yuan(value) for value in inputs.values())})"
+    return _line("account", article, inputs, formula, min(inputs.values()))
+
+
+def _from_family(outcome: Outcome, due: int, article: str | None, most: int | None) -> TraceLine:
+    inputs = {"left": due - fen(outcome.account)} | _quoted(most)
+    formula = f"min({', '.join(yuan(value) for value in inputs.values())}, the payer's balance)"
+    return _line("family_account", article, inputs, formula, fen(outcome.family_account))
 
 
 def _cash(outcome: Outcome, due: int) -> TraceLine:

@@ -21,6 +21,7 @@ STEPS: Final = {
     "visit_cap": ("单次限额", "cap of the visit"),
     "annual_cap": ("年度限额", "cap of the period"),
     "pooled_cap": ("统筹基金年度限额", "cap of the pooled fund"),
+    "above_cap": ("限额以上费用", "cost above the cap"),
     "supplement": ("补助", "supplement"),
     "above_pooled_cap": ("统筹限额以上", "above the pooled fund's cap"),
     "spill_over": ("超限额部分转入", "what is above the cap goes on"),

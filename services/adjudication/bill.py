@@ -23,6 +23,7 @@ class Bill:
     beyond: Beyond | None = None  # None where the grounds do not say: then it goes on
     funds: dict[str, int] = field(default_factory=lambda: {"pooled": 0, "large_expense": 0, "civil_servant": 0, "veterans": 0})
     deductible: int = 0
+    counted: bool = False  # as a claim of its visit
     reasons: list[Reason] = field(default_factory=list)
     within: Reason | None = None  # why nothing was left to pay on
     articles: list[str] = field(default_factory=list)  # of benefits the cost spilled over to

@@ -137,7 +137,7 @@ class Compiler:
             return None
         ratio, cap = self._look_up(step.ratio), self._look_up(step.cap)
         missing = next((found for found in (ratio, cap) if isinstance(found, Missing)), None)
-        article = step.cap[0].article
+        article, capped_by = (found.article if isinstance(found, Missing) else found[1] for found in (ratio, cap))
         limit = 0 if isinstance(cap, Missing) else cap[0]
         counter = self._use(step.counter or f"{step.fund}.fund")
         rule = rules.Supplement(
@@ -146,10 +146,10 @@ class Compiler:
             cap=limit,
             counter=counter,
             article=article,
-            reason=_cap_reached(article, *_SUPPLEMENTS[step.fund], limit),
+            reason=_cap_reached(capped_by, *_SUPPLEMENTS[step.fund], limit),
             missing=missing,
         )
-        self.articles[article] = None
+        self.articles |= {article: None, capped_by: None}
         return (rules.supplement if isinstance(step, SupplementStep) else rules.above_pooled_cap), rule
 
     def spill_over(self, step: SpillOver) -> Compiled:

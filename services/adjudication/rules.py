@@ -53,12 +53,14 @@ class VisitDeductible:
 
 
 def visit_deductible(bill: Bill, rule: VisitDeductible) -> None:
-    """Counts the visit if it is new, and takes what is left of its deductible from the cost."""
+    """Counts the claim (once), and the visit if it is new; takes what is left of the visit's deductible from the cost."""
     after = bill.after
-    if after[VISIT_CLAIMS] == 0:
-        after[VISIT_FIRST] = int(after[VISITS] == 0)
-        after[VISITS] += 1
-    after[VISIT_CLAIMS] += 1
+    if not bill.counted:
+        if after[VISIT_CLAIMS] == 0:
+            after[VISIT_FIRST] = int(after[VISITS] == 0)
+            after[VISITS] += 1
+        after[VISIT_CLAIMS] += 1
+        bill.counted = True
     _deduct(bill, "visit_deductible", rule, rule.amount if after[VISIT_FIRST] else rule.later)
 
 
@@ -136,6 +138,9 @@ def _limit(bill: Bill, step: str, rule: Cap) -> int:
         return 0
     kept = min(bill.covered, half_up(left * PPM, bill.ratio))
     above = bill.covered - kept
+    if bill.trace is not None:
+        formula = f"{yuan(bill.covered)} - {yuan(kept)}; {yuan(kept)} = {yuan(left)} / {percent(bill.ratio)}"
+        bill.note(f"above_cap:{step}", rule.article, {"cost": bill.covered, "left": left}, formula, above)
     bill.covered = kept
     bill.paid = left
     bill.reasons.append(rule.reason)
@@ -161,8 +166,10 @@ def supplement(bill: Bill, rule: Supplement) -> None:
 
 
 def above_pooled_cap(bill: Bill, rule: Supplement) -> None:
-    """Pays on the cost above the pooled fund's cap."""
-    bill.unpaid -= _supplement(bill, "above_pooled_cap", rule, bill.above_pooled_cap)
+    """Pays on the cost above the pooled fund's cap, as far as the steps before left it."""
+    paid = _supplement(bill, "above_pooled_cap", rule, min(bill.above_pooled_cap, bill.unpaid))
+    bill.unpaid -= paid
+    bill.above_pooled_cap -= paid
 
 
 def _supplement(bill: Bill, step: str, rule: Supplement, base: int) -> int:
@@ -194,8 +201,12 @@ class SpillOver:
 
 
 def spill_over(bill: Bill, rule: SpillOver) -> None:
-    """Runs the other benefit, if it is open, on the cost above this one's cap; comes back with what is still unpaid."""
-    cost, unpaid, beyond = bill.above_own_cap, bill.unpaid, bill.beyond
+    """Runs the other benefit, if it is open, on the cost above this one's cap, as far as the steps before left it.
+
+    Comes back with what is still unpaid, and with what lies above the pooled fund's cap in this benefit.
+    """
+    unpaid, beyond, above_pooled_cap = bill.unpaid, bill.beyond, bill.above_pooled_cap
+    cost = min(bill.above_own_cap, unpaid)
     if cost == 0:
         return
     if beyond is not None:
@@ -204,10 +215,12 @@ def spill_over(bill: Bill, rule: SpillOver) -> None:
             bill.reasons.append(beyond.closed)
             return
     if bill.trace is not None:
-        bill.note("spill_over", rule.article, {"above_cap": cost}, yuan(cost), cost)
+        inputs = {"above_cap": bill.above_own_cap, "unpaid": unpaid}
+        bill.note("spill_over", rule.article, inputs, f"min({yuan(bill.above_own_cap)}, {yuan(unpaid)})", cost)
     bill.articles += rule.plan.articles
     run(bill, rule.plan, cost)
     bill.unpaid += unpaid - cost
+    bill.above_pooled_cap = above_pooled_cap
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,7 @@ def diff(
     old: Annotated[str, typer.Argument(help="FILE or FILE@VERSION (by default the last version).")],
     new: Annotated[str, typer.Argument(help="FILE or FILE@VERSION.")],
     feed: Annotated[Path | None, typer.Option(help="A feed: how many claims and how much money move.")] = None,
+    parameters: Annotated[Path | None, typer.Option(help="The operator's figures, for the feed.")] = None,
 ) -> None:
     """Says in words what changes from one version to another. Exit 1 when something does."""
     (pack, before), (_, after) = _version(old), _version(new)
@@ -84,7 +85,7 @@ def diff(
     for line in said:
         typer.echo(line)
     if feed is not None:
-        for line in asyncio.run(movement(pack, before, after, feed)):
+        for line in asyncio.run(movement(pack, before, after, feed, parameters)):
             typer.echo(line)
     raise typer.Exit(1 if said else 0)
 

@@ -23,6 +23,11 @@ Given = Mapping[str, Any]
 FUNDS = ("deductible", "pooled", "civil_servant", "large_expense", "veterans")
 _EVER = "2000-01-01"
 _EVER_DAY = date(2000, 1, 1)
+_OF_A_MEMBER = "status supplements covered_to valid_from qualified employment account register"
+_OF_A_PLACE = "kind level in designated pooled_outpatient networked at prescriber host prescriber_host"
+_OF_A_CLAIM = "day in_scope pre_self_pay benefit channel submitted emergency doctor excluded_as use_account"
+_OF_A_LINE = "family_payer insured_region reverse use amount for expect"
+_KEYS = frozenset(f"{_OF_A_MEMBER} {_OF_A_PLACE} {_OF_A_CLAIM} {_OF_A_LINE}".split())
 _UNQUALIFIED = ("ordinary", "day_surgery", "maternity")  # benefits that nobody has to be granted
 
 
@@ -52,10 +57,22 @@ def read_examples(directory: Path) -> list[Example]:
                 others = [tuple(one.get(name, ())) for name in ("credits", "leavings", "payments")]
                 claims = () if any(others) else tuple(one["claims"])
                 parts = (one.get("given", {}), claims, one.get("parameters", {}), one.get("from", _EVER_DAY), *others)
+                _check_keys([one.get("given", {}), *claims])
                 found.append(Example(file.stem, data["region"], one["name"], tuple(one["articles"]), *parts))
         except (KeyError, TypeError) as error:
             raise UsageError(f"{file.name}: not a table of examples: {error!r}; see policies/README.md") from error
     return found
+
+
+def _check_keys(lines: Sequence[Given]) -> None:
+    """A misspelt key would leave its default in place, and the example show something else than it says."""
+    for line in lines:
+        unknown = sorted(line.keys() - _KEYS)
+        if unknown:
+            raise KeyError(f"{unknown[0]} is no key of an example")
+    for number, line in enumerate(lines[1:], start=1):
+        if "expect" not in line:
+            raise KeyError(f"claim {number} expects nothing")
 
 
 def with_parameters(example: Example, policies: Policies) -> Policies:

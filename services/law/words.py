@@ -1,6 +1,7 @@
 """What a version says, line by line, for people: place in the pack -> figure with unit, dates and article."""
 
 from collections.abc import Iterator, Mapping
+from itertools import chain, count
 from typing import Any
 
 from pydantic import BaseModel
@@ -10,8 +11,12 @@ from shared.policy.pack import PackVersion
 
 
 def lines(version: PackVersion) -> dict[str, str]:
-    """The version as an ordered table: where -> what."""
-    return dict(_lines(version, ""))
+    """The version as an ordered table: where -> what. What has the name of another is numbered."""
+    said: dict[str, str] = {}
+    for place, what in _lines(version, ""):
+        names = chain([place], (f"{place} ({number})" for number in count(2)))
+        said[next(name for name in names if name not in said)] = what
+    return said
 
 
 def changes(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
@@ -32,20 +37,33 @@ def _lines(value: Any, place: str) -> Iterator[tuple[str, str]]:
     if isinstance(value, Row):
         yield f"{place}{_for_whom(value)}", _figure(value)
     elif isinstance(value, BaseModel):
-        for name, field in type(value).model_fields.items():
-            part = getattr(value, name)
-            if part is None or part == () or name == "step" or (name in {"article", "reads"} and isinstance(value, Cited)):
-                continue
-            for below, said in _lines(part, f"{place}.{field.alias or name}" if place else field.alias or name):
-                yield below, said + _source(value, part)
+        yield from _of_model(value, place)
     elif isinstance(value, dict):
         for name, part in value.items():
             yield from _lines(part, f"{place}.{name}")
     elif isinstance(value, tuple | list) and any(isinstance(part, BaseModel) for part in value):
+        if any(hasattr(part, "step") for part in value):  # in which order they run
+            yield place, ", ".join(_called(part, index) for index, part in enumerate(value))
         for index, part in enumerate(value):
             yield from _lines(part, place if isinstance(part, Row) else f"{place}[{_called(part, index)}]")
     else:
         yield place, ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+
+
+def _of_model(value: BaseModel, place: str) -> Iterator[tuple[str, str]]:
+    """Its parts; what an article says without any plain value, as that it applies."""
+    parts = [(field.alias or name, getattr(value, name)) for name, field in type(value).model_fields.items()]
+    told = [(name, part) for name, part in parts if part not in (None, ()) and not _is_label(value, name)]
+    if isinstance(value, Cited) and not isinstance(value, Figure) and not any(_source(value, part) for _, part in told):
+        yield place, f"applies{_by(value)}"
+    for name, part in told:
+        for below, said in _lines(part, f"{place}.{name}" if place else name):
+            yield below, said + _source(value, part)
+
+
+def _is_label(owner: BaseModel, name: str) -> bool:
+    """What names the thing itself, or is said with its values: the kind of a step, an article."""
+    return name == "step" or (name in {"article", "reads"} and isinstance(owner, Cited))
 
 
 def _called(part: Any, index: int) -> str:
@@ -71,11 +89,15 @@ def _figure(figure: Figure) -> str:
         said = f"the operator's {figure.needs} ({figure.unit})"
         if figure.share_of is not None:
             said += f", or else {figure.share_of.percent} % of {figure.share_of.of}"
-    return f"{said} [{figure.article}{', ' + figure.reads if figure.reads else ''}]"
+    return f"{said}{_by(figure)}"
 
 
 def _source(owner: BaseModel, part: Any) -> str:
     """The article of a cited thing, said with its plain values; a figure says its own."""
     if not isinstance(owner, Cited) or isinstance(part, BaseModel | tuple | list | dict):
         return ""
-    return f" [{owner.article}{', ' + owner.reads if owner.reads else ''}]"
+    return _by(owner)
+
+
+def _by(cited: Cited) -> str:
+    return f" [{cited.article}{', ' + cited.reads if cited.reads else ''}]"

@@ -23,9 +23,9 @@ balance of who leaves (``shared.policy.leaving``); a case that no row names is r
 ``leaving_otherwise``.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from shared.policy.crediting import Crediting
 from shared.policy.figure import Cited, Strict
@@ -67,6 +67,15 @@ class Account(Strict):
     crediting: Crediting | None = None
     leaving: tuple[Leaving, ...] = ()
     leaving_otherwise: Cited | None = None
+
+    @model_validator(mode="after")
+    def _one_rule_a_case(self) -> Self:
+        purposes = [purpose for use in self.uses for purpose in use.purposes]
+        if len(set(purposes)) < len(purposes):
+            raise ValueError("two uses for one purpose")
+        if len({row.case for row in self.leaving}) < len(self.leaving):
+            raise ValueError("two rows for one case of leaving")
+        return self
 
     def rule(self, purpose: str) -> Use | None:
         """What the city says of a purpose; None when it does not name it."""

@@ -5,15 +5,26 @@ left (supplements, what goes on to another benefit, a fund for the remainder), a
 ``policies/README.md`` explains each step for those who know the law.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from shared.policy.figure import Article, Cited, Day, Interpretation, PercentRow, Place, PointsRow, Strict, YuanRow
 
 Amounts = Annotated[tuple[YuanRow, ...], Field(min_length=1)]
 Shares = Annotated[tuple[PercentRow, ...], Field(min_length=1)]
-Counter = Annotated[str, StringConstraints(pattern=r"^[a-z_]+(\.[a-z_]+)?$|^\{benefit\}\.[a-z_]+$")]
+
+
+def _not_the_engines(counter: str) -> str:
+    """A visit's accumulators begin with ``visit.``, counts that are no money end in ``_count``: the engine's own."""
+    if counter.startswith("visit.") or counter.endswith("_count"):
+        raise ValueError(f"{counter} is a name of the engine's own")
+    return counter
+
+
+Counter = Annotated[
+    str, StringConstraints(pattern=r"^[a-z_]+(\.[a-z_]+)?$|^\{benefit\}\.[a-z_]+$"), AfterValidator(_not_the_engines)
+]
 Supplement = Literal["civil_servant", "large_expense"]
 Entitlement = Literal["civil_servant", "large_expense", "veteran_1_6"]
 Name = Literal["ordinary", "hypertension", "diabetes", "chronic", "special_drug", "day_surgery", "maternity"]
@@ -102,7 +113,13 @@ class Remainder(Cited):
     step: Literal["remainder"]
     fund: Literal["veterans"]
     entitled: Entitlement
-    of: tuple[Literal["in_scope", "pre_self_pay"], ...]
+    of: Annotated[tuple[Literal["in_scope", "pre_self_pay"], ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _each_part_once(self) -> Self:
+        if len(set(self.of)) < len(self.of):
+            raise ValueError("a part is named twice")
+        return self
 
 
 class Tally(Cited):

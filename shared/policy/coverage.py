@@ -5,7 +5,7 @@ Everything a city says about persons, places, prescriptions and dates before any
 """
 
 from datetime import date
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
@@ -133,7 +133,7 @@ class Coverage(Strict):
     @model_validator(mode="after")
     def _one_rule_a_case(self) -> Self:
         for rules in (self.pharmacies, self.qualifications):
-            named = [benefit for rule in rules for benefit in rule.benefits or ("ordinary",)]
+            named = [benefit for rule in rules for benefit in rule.benefits or get_args(Name)]
             if len(set(named)) < len(named):
                 raise ValueError("two rules for one benefit")
         if len({rule.where for rule in self.levels}) < len(self.levels):

@@ -11,6 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from shared.policy.accumulators import accumulator_faults
+from shared.policy.coverage import ChronicInstead, Rule
 from shared.policy.faults import Fault, PackError, path_of
 from shared.policy.figure import Cited, Figure, Unit, exact
 from shared.policy.pack import Pack, PackVersion
@@ -40,7 +42,8 @@ def read_pack(data: Any, file: str) -> Pack:
         pack = Pack.model_validate(data)
     except ValidationError as error:
         raise PackError(_format_faults(error, file)) from error
-    faults = [Fault(file, *found) for found in (*_span_faults(pack), *_citation_faults(pack), *table_faults(pack))]
+    checks = (_span_faults, _citation_faults, _need_faults, _benefit_faults, table_faults, accumulator_faults)
+    faults = [Fault(file, *found) for check in checks for found in check(pack)]
     if faults:
         raise PackError(faults)
     return pack
@@ -77,17 +80,21 @@ def read_parameters(data: Any, packs: Mapping[str, Pack], file: str) -> dict[str
 
 def parameters_needed(pack: Pack) -> dict[str, Unit]:
     """The parameters a pack asks the operator for, with their units. ``{benefit}`` stands for any coded benefit."""
-    needed: dict[str, Unit] = {}
-    for version in pack.versions:
-        sections = (version.benefits, version.account, version.payment)
-        for path, cited in chain.from_iterable(cited_in(section, "") for section in sections):
+    return {name: unit for _, name, unit in _needs(pack)}
+
+
+def _needs(pack: Pack) -> Iterator[tuple[str, str, Unit]]:
+    """Where which parameter is needed, in which unit."""
+    for index, version in enumerate(pack.versions):
+        sections = ("benefits", "account", "payment")
+        for path, cited in chain.from_iterable(cited_in(getattr(version, name), name) for name in sections):
             if isinstance(cited, Figure) and cited.needs is not None:
                 benefit = path.split(".")[1]
                 called = f"{benefit}:CODE" if benefit in _CODED else benefit
-                needed[cited.needs.replace("{benefit}", called)] = cited.unit
+                place = f"versions[{index}].{path}"
+                yield f"{place}.needs", cited.needs.replace("{benefit}", called), cited.unit
                 if cited.share_of is not None:
-                    needed[cited.share_of.of] = "yuan"
-    return needed
+                    yield f"{place}.share_of.of", cited.share_of.of, "yuan"
 
 
 def cited_in(value: Any, path: str) -> Iterator[tuple[str, Cited]]:
@@ -122,12 +129,13 @@ def _format_faults(error: ValidationError, file: str) -> list[Fault]:
 
 
 def _without_tags(place: tuple[str | int, ...]) -> tuple[str | int, ...]:
-    """Pydantic names the step's kind after its index, and a parameter's form after its value; the file does not."""
+    """Pydantic names a step's kind after its index, and a form after its value or payment; the file does not."""
     return tuple(
         part
         for index, part in enumerate(place)
         if not (index > 1 and isinstance(place[index - 1], int) and place[index - 2] in {"pool", "after"})
         and not (part in {"figure", "table"} and place[index - 1] == "value")
+        and not (part in {"by_item", "monthly_budget"} and place[index - 1] == "payment")
     )
 
 
@@ -150,6 +158,8 @@ def _span_faults(pack: Pack) -> Iterator[Found]:
 def _citation_faults(pack: Pack) -> Iterator[Found]:
     """Articles that the provenance does not list; readings that the pack does not explain, or that set nothing."""
     documents = {document.id: document.articles for document in pack.provenance}
+    if len(documents) < len(pack.provenance):
+        yield "provenance", "two documents have the same id", "give each one of its own"
     for index, version in enumerate(pack.versions):
         for path, cited in cited_in(version, f"versions[{index}]"):
             document, _, article = cited.article.partition(":")
@@ -158,9 +168,34 @@ def _citation_faults(pack: Pack) -> Iterator[Found]:
             if cited.reads is not None and cited.reads not in pack.interpretations:
                 yield f"{path}.reads", f"{cited.reads} is not explained", "add it under interpretations"
     for name, reading in pack.interpretations.items():
+        if reading.to is not None and reading.to < reading.from_:
+            yield f"interpretations.{name}.to", "to is before from", "correct the dates"
         if not any(_has(version, reading.setting) for version in pack.versions):
             path = f"interpretations.{name}.setting"
             yield path, f"no version has {reading.setting}", "name the place of the setting inside a version"
+
+
+def _need_faults(pack: Pack) -> Iterator[Found]:
+    """Parameters needed in two units, of which the operator could give one."""
+    units: dict[str, Unit] = {}
+    for path, name, unit in _needs(pack):
+        if units.setdefault(name, unit) != unit:
+            yield path, f"{name} is needed in {units[name]} elsewhere, here in {unit}", "name two parameters"
+
+
+def _benefit_faults(pack: Pack) -> Iterator[Found]:
+    """Rules for benefits that the version does not have: who falls under one would get nothing."""
+    for index, version in enumerate(pack.versions):
+        for path, cited in cited_in(version.coverage, f"versions[{index}].coverage"):
+            for name in _benefits_of(cited):
+                if getattr(version.benefits, name) is None:
+                    yield path, f"the version has no benefit {name}", "add the benefit, or leave it out here"
+
+
+def _benefits_of(cited: Cited) -> tuple[str, ...]:
+    if isinstance(cited, ChronicInstead):
+        return ("chronic",)
+    return cited.benefits or () if isinstance(cited, Rule) else ()
 
 
 def _has(version: PackVersion, path: str) -> bool:

@@ -1,7 +1,7 @@
 """The operator's figures: what the texts leave to other documents, by region, name and the day they hold from."""
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, NamedTuple
 
@@ -50,5 +50,6 @@ class Figures(NamedTuple):
         return latest.value if latest.to is None or day <= latest.to else None
 
     def boundaries(self) -> set[date]:
-        """Days on which some parameter changes."""
-        return {row.from_ for rows in self.given.values() for row in rows}
+        """Days on which some parameter begins, or has just ended."""
+        rows = [row for rows in self.given.values() for row in rows]
+        return {row.from_ for row in rows} | {row.to + timedelta(days=1) for row in rows if row.to not in (None, date.max)}

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from shared.policy.benefits import Name
 from shared.policy.figure import Cited, Figure
 
 
@@ -39,7 +40,7 @@ class MonthlyBudget(Cited):
     """A total, settled by the month (总额控制、按月结算): for cost of ``benefits`` at designated institutions of the region."""
 
     rule: Literal["monthly_budget"]
-    benefits: Annotated[tuple[str, ...], Field(min_length=1)]
+    benefits: Annotated[tuple[Name, ...], Field(min_length=1)]
     contributions: Yuan  # collected in the year before last
     budget: Percent  # of those contributions
     reserve: Percent  # of the budget

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from shared.policy.faults import Fault, PackError
 from shared.policy.lint import read_pack, read_parameters
@@ -28,13 +29,14 @@ class Policies:
     def load(cls, directory: Path, parameters: Path | None = None) -> "Policies":
         """Reads every ``*.yaml`` in a directory, and the operator's figures. Raises PackError listing all faults."""
         packs: dict[str, Pack] = {}
-        faults: list[Fault] = []
+        unread = sorted(directory.glob("*.yml"))
+        faults = [Fault(file.name, "", "is not read: a pack's name ends in .yaml", "rename it") for file in unread]
         files = sorted(directory.glob("*.yaml"))
         if not files:
             raise PackError([Fault(str(directory), "", "no pack (*.yaml) there", "name the directory of the packs")])
         for file in files:
             try:
-                pack = read_pack(read_yaml(_content(file), file.name), file.name)
+                pack = read_pack(read_file(file), file.name)
             except PackError as error:
                 faults += error.faults
                 continue
@@ -44,7 +46,7 @@ class Policies:
         figures: dict[str, Figures] = {}
         if parameters is not None:
             try:
-                figures = read_parameters(read_yaml(_content(parameters), parameters.name), packs, parameters.name)
+                figures = read_parameters(read_file(parameters), packs, parameters.name)
             except PackError as error:
                 faults += error.faults
         if faults:
@@ -73,9 +75,11 @@ class Policies:
         return None
 
 
-def _content(file: Path) -> bytes:
+def read_file(file: Path) -> Any:
+    """What stands in a YAML file. Raises PackError where it cannot be read."""
     try:
         with file.open("rb") as stream:
-            return stream.read(MAX_BYTES + 1)
+            content = stream.read(MAX_BYTES + 1)
     except OSError as error:
         raise PackError([Fault(str(file), "", f"cannot be read: {error.strerror}", "check the path")]) from error
+    return read_yaml(content, file.name)

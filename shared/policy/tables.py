@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
+from itertools import chain
 from typing import NamedTuple, get_args
 
 from shared.policy.benefits import (
@@ -69,7 +70,8 @@ def tables(benefit: Benefit, path: str) -> Iterator[tuple[str, Sequence[Row]]]:
 def _days(version: PackVersion, benefit: Benefit) -> list[date]:
     """The days inside the version on which one of the benefit's figures begins or has just ended."""
     days = {version.from_}
-    for _, rows in tables(benefit, ""):
+    points = [step.add for step in benefit.pool if isinstance(step, Ratio)]
+    for rows in chain((rows for _, rows in tables(benefit, "")), points):
         for row in rows:
             if row.from_ is not None:
                 days.add(row.from_)

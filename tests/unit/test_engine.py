@@ -21,7 +21,8 @@ from services.adjudication import engine
 from services.adjudication.counters import Counter, CounterKey, Counters
 from services.adjudication.rulebook import Rulebook
 from shared.events import Verdict
-from shared.policy import Version
+from shared.policy import Policies, Version
+from shared.policy.lint import read_parameters
 from shared.reasons import reason
 
 DAY = date(2023, 5, 1)
@@ -145,6 +146,20 @@ def test_the_trace_says_how_each_amount_came_about() -> None:
         ("annual_cap", "min(100.00, max(0, 1200.00 - 0.00))", "100.00"),
     ]
     assert decision.articles == ("A:1", "130900:10", "130900:13")
+
+
+def test_the_trace_says_how_much_of_the_cost_lies_above_a_cap() -> None:
+    given = {"chronic:M1.ratio": 70, "chronic:M1.limit": 300}
+    figures = {KASHGAR: {name: [{"from": DAY, "value": value}] for name, value in given.items()}}
+    found = Policies(POLICIES.packs, read_parameters(figures, POLICIES.packs, "given")).on(KASHGAR, DAY)
+    chronic = claim("C1", 100_000, benefit="chronic:M1")
+    _, trace = engine.explain(chronic, verdict(KASHGAR, level="3"), found, Counters())
+    assert [(line["step"], line["formula"], line["result"]) for line in trace][1:5] == [
+        ("annual_cap", "min(700.00, max(0, 300.00 - 0.00))", "300.00"),
+        ("above_cap:annual_cap", "1000.00 - 428.57; 428.57 = 300.00 / 70%", "571.43"),
+        ("spill_over", "min(571.43, 700.00)", "571.43"),
+        ("visit_deductible", "min(max(0, 60.00 - 0.00), 571.43)", "60.00"),
+    ]
 
 
 def test_a_cap_that_is_given_late_is_no_breach_of_what_was_used_before() -> None:

@@ -23,6 +23,7 @@ from shared import outcome as outcomes
 from shared.events import Event
 from shared.outcome import Outcome
 from shared.policy import Policies
+from shared.quote import quoted
 from shared.runtime.step import Filed, Record
 
 # The cap is given and the supplement above it is not: whoever reaches the cap and has the supplement is rejected half way.
@@ -95,6 +96,37 @@ def test_every_outcome_of_a_day_is_proven_and_priced_line_by_line(policies: Poli
     assert codes["unknown_item"]
     assert priced > 100
     assert without_article <= WITHOUT_ARTICLE.keys()
+
+
+MEMBER = {"type": "member", "region": "130900", "status": "active", "employment": "employee", "sector": "enterprise"}
+CREDIT = {"type": "account_credit", "credit_no": "K1", "amount": "500.00", "month": "2023-01", "reason": "x"}
+HOSPITAL = {"type": "institution", "institution_id": "H1", "region": "130900", "kind": "hospital", "level": "2"}
+LINK = {"type": "family_link", "holder_id": "M2", "beneficiary_id": "M1", "relation": "parent"}
+KNOWN = [
+    json.dumps(line).encode()
+    for line in (
+        HOSPITAL | {"designated_from": "2022-01-01", "pooled_outpatient": True, "networked": True},
+        LINK | {"authorized_from": "2022-01-01"},
+        *(MEMBER | {"member_id": who, "valid_from": "2022-01-01"} for who in ("M1", "M2")),
+        *(CREDIT | {"member_id": who} for who in ("M1", "M2")),
+    )
+]
+
+
+def test_what_a_quote_promised_is_all_that_the_accounts_are_asked_for(policies: Policies) -> None:
+    asked = json.loads(bill("Q1", "300.00")) | {"use_account": True, "family_payer": "M2"}
+    [(_, tried, _)] = asyncio.run(worked_out(policies, [*KNOWN, json.dumps(asked).encode()]))
+    assert tried.claim is not None
+    assert tried.decision is not None
+    text = quoted(tried.claim, tried.decision, 30_00, 10_00).written()
+    [(outcome, event, working)] = asyncio.run(worked_out(policies, [*KNOWN, json.dumps(asked | {"quote": text}).encode()]))
+    assert (outcome.account, outcome.family_account, working.differences) == ("30.00", "10.00", ())
+    told = {line["step"]: line["formula"] for line in working.trace}
+    assert told["account"] == "min(300.00, 500.00, 30.00)"
+    assert told["family_account"] == "min(270.00, 10.00, the payer's balance)"
+    more = msgspec.structs.replace(outcome, family_account="10.01", cash="259.99")
+    [said] = work_out(more, Grounds(event, policies.on("130900", tried.claim.visited_on))).differences
+    assert said == "family_account is stored as 10.01, and comes to 10.00 at most"
 
 
 def bill(number: str, total: str) -> bytes:

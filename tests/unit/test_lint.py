@@ -109,6 +109,13 @@ def test_a_directory_without_packs_is_refused(tmp_path: Path) -> None:
         Policies.load(PACKS, tmp_path / "nothing.yaml")
 
 
+def test_a_pack_that_would_not_be_read_for_its_name_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_bytes((PACKS / "653100-kashgar.yaml").read_bytes())
+    (tmp_path / "b.yml").write_bytes((PACKS / "130900-cangzhou.yaml").read_bytes())
+    with pytest.raises(PackError, match=r"b.yml: \(whole file\): is not read: a pack's name ends in .yaml; rename it"):
+        Policies.load(tmp_path)
+
+
 def test_a_region_has_one_pack(tmp_path: Path) -> None:
     for name in ("a.yaml", "b.yaml"):
         (tmp_path / name).write_bytes((PACKS / "653100-kashgar.yaml").read_bytes())

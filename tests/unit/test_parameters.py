@@ -40,6 +40,17 @@ def test_a_parameter_holds_for_its_days(day: date, pooled: int | None, tmp_path:
         assert (decision.outcome, decision.pooled) == ("settled", pooled)
 
 
+def test_a_parameter_that_ended_is_not_carried_on_by_whoever_used_it_before(tmp_path: Path) -> None:
+    file = tmp_path / "parameters.yaml"
+    file.write_text(GIVEN, encoding="utf-8")
+    version = Policies.load(PACKS, file).on(ZHANJIANG, date(2025, 6, 30))
+    outcomes = [
+        engine.decide(claim(f"C{day}", 100, day=day), verdict(ZHANJIANG), version, Counters()).outcome
+        for day in (date(2025, 6, 30), date(2025, 7, 1), date(2025, 6, 30))
+    ]
+    assert outcomes == ["settled", "rejected", "settled"]
+
+
 LEVEL_2_ONLY = f'"{ZHANJIANG}": {{outpatient_cap: [{{from: 2024-01-01, value: [{{level: ["2"], value: 2100}}]}}]}}'
 
 

@@ -1,18 +1,22 @@
 """`gongji policy`: lint, show, diff, test and coverage, as a person at the terminal meets them."""
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from adjudication_cases import PACKS
+from pydantic import ValidationError
 from typer.testing import CliRunner
 
-from services.law import cli
+from services.law import cli, words
 from services.law.texts import Texts
 from shared.errors import UsageError
-from shared.policy import Policies
+from shared.policy import Policies, Version
 from shared.policy.benefits import AfterStep, PoolStep
+from shared.policy.pack import PackVersion
 
 EXAMPLES = Path(__file__).parents[1] / "scenarios"
 CANGZHOU_FILE = PACKS / "130900-cangzhou.yaml"
@@ -70,6 +74,63 @@ def test_diff_says_in_words_what_changes_and_how_much_money_moves(changed: Path,
         gongji("diff", f"{CANGZHOU_FILE}@1999", changed)
 
 
+def test_a_later_version_is_tried_on_the_days_of_the_earlier_one_too(tmp_path: Path) -> None:
+    head, mark, body = CANGZHOU_FILE.read_text(encoding="utf-8").partition("versions:\n")
+    first = body.replace("from: 2022-01-01\n", "from: 2022-01-01\n    to: 2022-12-31\n", 1)
+    second = body.replace('version: "2022"', 'version: "2023"', 1).replace("from: 2022-01-01", "from: 2023-01-01", 1)
+    dated = second.replace("{status: active, value: 50,", "{from: 2023-01-01, status: active, value: 55,", 1)
+    pack, feed = tmp_path / "pack.yaml", tmp_path / "feed.ndjson"
+    pack.write_text(head + mark + first + dated, encoding="utf-8")
+    feed.write_text(
+        "\n".join([*FEED, json.dumps(a_claim(3, "200.00")).replace("2023", "2022"), "garbage"]) + "\n", encoding="utf-8"
+    )
+    said = gongji("diff", f"{pack}@2022", f"{pack}@2023", "--feed", feed)[1].splitlines()
+    assert said[-4:] == ["2 of 3 outcomes differ", "pooled: +15.00", "cash: -15.00", "1 lines without outcome"]
+    with pytest.raises(UsageError, match="give an NDJSON file"):
+        gongji("diff", pack, pack, "--feed", tmp_path / "nothing.ndjson")
+
+
+def test_what_moves_is_told_with_the_operators_figures_and_who_lacks_one(tmp_path: Path) -> None:
+    old, new = (PACKS / "440800-zhanjiang.yaml", tmp_path / "new.yaml")
+    text = old.read_text(encoding="utf-8")
+    new.write_text(text.replace("value: 55, unit: percent", "value: 57, unit: percent", 1), encoding="utf-8")
+    feed, figures = tmp_path / "feed.ndjson", tmp_path / "figures.yaml"
+    lines = [line.replace("130900", "440800").replace("2023-0", "2024-0") for line in FEED]
+    feed.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    figures.write_text('"440800": {outpatient_cap: [{from: 2024-01-01, value: 2000}]}\n"130900": {}\n', encoding="utf-8")
+    without = gongji("diff", old, new, "--feed", feed)[1].splitlines()[1:]
+    assert without == ["0 of 2 outcomes differ", "2 rejected for want of the operator's figures: give them with --parameters"]
+    given = gongji("diff", old, new, "--feed", feed, "--parameters", figures)[1].splitlines()[1:]
+    assert given == ["2 of 2 outcomes differ", "pooled: +6.00", "cash: -6.00"]
+
+
+def smaller(value: Any) -> Iterator[Any]:
+    """The value with one thing left out, or one list turned round, anywhere in it."""
+    if isinstance(value, dict):
+        for name, part in value.items():
+            yield {other: one for other, one in value.items() if other != name}
+            yield from ({**value, name: less} for less in smaller(part))
+    elif isinstance(value, list):
+        if not any(isinstance(part, dict) and "unit" in part for part in value):  # of a table one row holds, in any order
+            yield value[::-1]
+        for index, part in enumerate(value):
+            yield value[:index] + value[index + 1 :]
+            yield from ([*value[:index], less, *value[index + 1 :]] for less in smaller(part))
+
+
+@pytest.mark.parametrize("version", Policies.load(PACKS).versions, ids=lambda version: version.region)
+def test_whatever_a_version_leaves_out_or_runs_in_another_order_is_said(version: Version) -> None:
+    rules = json.loads(version.content)["rules"]
+    whole = PackVersion.model_validate(rules)
+    unsaid = []
+    for less in smaller(rules):
+        with contextlib.suppress(ValidationError):
+            other = PackVersion.model_validate(less)
+            if other != whole and not words.changes(words.lines(whole), words.lines(other)):
+                unsaid.append(less)
+    assert unsaid == []
+
+
 def test_the_examples_fail_with_packs_that_pay_otherwise(changed: Path) -> None:
     for file in PACKS.glob("*.yaml"):
         if file.name != changed.name:
@@ -79,6 +140,20 @@ def test_the_examples_fail_with_packs_that_pay_otherwise(changed: Path) -> None:
     assert "130900-cangzhou" in said
     assert "pooled is" in said
     assert "511900-bazhong" not in said
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("{day: 2023-02-01, levl: 3, in_scope: '160.00', expect: {pooled: '30.00'}}", "levl is no key of an example"),
+        ("{day: 2023-02-01, in_scope: '160.00'}", "claim 1 expects nothing"),
+    ],
+)
+def test_an_example_that_would_not_be_what_it_says_is_refused(line: str, told: str, tmp_path: Path) -> None:
+    text = f'region: "130900"\nexamples: [{{name: x, articles: ["130900:10"], claims: [{line}]}}]\n'
+    (tmp_path / "one.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError, match=told):
+        gongji("test", PACKS, "--examples", tmp_path)
 
 
 def test_every_article_is_executed_or_says_why_not_and_what_is_executed_is_shown() -> None:
