@@ -121,6 +121,12 @@ ENTRIES = (
         "what was kept of a year: paid by the assessment's result, the rest stays with the fund",
     ),
     EntryRow(
+        "repayment",
+        ("bank:<region> -> payable:<institution>",),
+        "医药机构退还多付款项（撤销超过结算的部分）",
+        "an institution pays back what its reversals take, above its claims, from months that were paid",
+    ),
+    EntryRow(
         "clearing",
         (
             "due_to:<insured>:<care> -> bank:<insured>, or back",

@@ -1,28 +1,22 @@
-"""``gongji fund pay | release | clear | status | show``: paying institutions and other regions; a year's budget."""
+"""``gongji fund pay | release | repaid | clear | status | show``: institutions and other regions paid; a year's budget."""
 
-import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, TypeVar
+from typing import Annotated
 
-import asyncpg
 import typer
 from rich.table import Table
 
-from services.account import payment_run, window_payment
+from services.account import payment_run, repayment, window_payment
+from services.account.fund_session import answered, booked, loaded, reason_given
 from services.account.ledger_cli import From, To, day, wide
 from services.account.payment import Paid, Released
 from services.account.payment_run import Asked, MonthSoFar, Status
-from services.account.seal_store import Tx
 from services.account.statement import overview
 from services.account.window_payment import Cleared
-from shared.errors import Retry, ServerMissing, Stop, UsageError
-from shared.money import yuan
-from shared.policy import Policies
-from shared.runtime.command import stated
-from shared.runtime.database import Database, reach, reader
+from shared.errors import Stop, UsageError
+from shared.money import fen, yuan
 from shared.runtime.settings import Settings
 
 app = typer.Typer(name="fund", help="Paying institutions and other regions; the funds of a region.", no_args_is_help=True)
@@ -32,7 +26,6 @@ Year = Annotated[int, typer.Option(help="The year, e.g. 2023.", min=2000, max=99
 Json = Annotated[bool, typer.Option("--json", help="JSON, one object a line.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be booked; book nothing.")]
 Why = Annotated[str, typer.Option("--reason", help="Why; kept with who and when. Needed unless --dry-run.")]
-T = TypeVar("T")
 _TRIED = " (dry run: nothing is booked 试算)"
 
 
@@ -46,11 +39,9 @@ def pay(
     as_json: Json = False,
 ) -> None:
     """Pay a region's institutions for a month: once, and again the same answer."""
-    if not re.fullmatch(r"[0-9]{4}-(0[1-9]|1[0-2])", month, re.ASCII) or month < "0001":
-        raise UsageError(f"--month: {month!r} is no month like 2023-05")
-    asked = Asked(region, month, _why(reason, dry_run=dry_run))
-    settings, policies = _loaded()
-    paid: list[Paid] = _commanded(settings, lambda tx: payment_run.pay(tx, policies, asked), dry_run=dry_run)
+    asked = Asked(region, _month(month), reason_given(reason, dry_run=dry_run))
+    settings, policies = loaded()
+    paid: list[Paid] = booked(settings, lambda tx: payment_run.pay(tx, policies, asked), dry_run=dry_run)
     if as_json:
         for one in paid:
             typer.echo(json.dumps({"region": region, "month": month} | _line(one), ensure_ascii=False))
@@ -73,6 +64,13 @@ def pay(
     wide().print(table)
 
 
+def _month(text: str) -> str:
+    """Raises UsageError."""
+    if not re.fullmatch(r"[0-9]{4}-(0[1-9]|1[0-2])", text, re.ASCII) or text < "0001":
+        raise UsageError(f"--month: {text!r} is no month like 2023-05")
+    return text
+
+
 def _line(one: Paid) -> dict[str, object]:
     amounts: dict[str, object] = {name: yuan(amount) for name, amount in one._asdict().items() if name != "institution_id"}
     return {"institution_id": one.institution_id} | amounts | {"transferred": yuan(one.paid + one.other)}
@@ -92,9 +90,9 @@ def release(
 ) -> None:
     """Release what was kept of a year, by the assessment's result; the rest stays with the fund."""
     results, everybody = _results(result)
-    asked = (region, year, _why(reason, dry_run=dry_run))
-    settings, policies = _loaded()
-    made: list[Released] = _commanded(
+    asked = (region, year, reason_given(reason, dry_run=dry_run))
+    settings, policies = loaded()
+    made: list[Released] = booked(
         settings, lambda tx: payment_run.release(tx, policies, asked, results, everybody), dry_run=dry_run
     )
     if as_json:
@@ -130,6 +128,33 @@ def _results(given: list[str]) -> tuple[dict[str, Decimal], Decimal | None]:
 
 
 @app.command()
+def repaid(
+    region: Region,
+    institution: Annotated[str, typer.Option(help="Who paid back.")],
+    month: Annotated[str, typer.Option(help="A paid month, whose payment carries forward what was paid back, e.g. 2023-05.")],
+    amount: Annotated[str, typer.Option(help="What was received, in yuan. Needed unless --dry-run, which says it.")] = "",
+    reason: Why = "",
+    *,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Book what an institution paid back instead of having it held against its next months: once, and again the same answer."""
+    why = reason_given(reason, dry_run=dry_run)
+    try:
+        received = None if dry_run and not amount else fen(amount)
+    except ValueError as error:
+        raise UsageError(f"--amount: {error}") from error
+    asked = repayment.Asked(region, _month(month), institution, received, why)
+    settings, policies = loaded()
+    made: int = booked(settings, lambda tx: repayment.repay(tx, policies, asked), dry_run=dry_run)
+    if as_json:
+        told = {"region": region, "month": month, "institution_id": institution, "amount": yuan(made)}
+        typer.echo(json.dumps(told, ensure_ascii=False))
+    else:
+        typer.echo(f"{region} {month} {institution} 退款 repaid: {yuan(made)}{_TRIED if dry_run else ''}")
+
+
+@app.command()
 def clear(
     window: Annotated[int, typer.Option(help="A clearing window that is closed.", min=1, max=10**18)],
     reason: Why = "",
@@ -138,8 +163,8 @@ def clear(
     as_json: Json = False,
 ) -> None:
     """Book that regions paid each other what they owe by a closed window: all of it, once, and again the same answer."""
-    why, settings = _why(reason, dry_run=dry_run), Settings.load()
-    made: list[Cleared] = _commanded(settings, lambda tx: window_payment.clear(tx, window, why), dry_run=dry_run)
+    why, settings = reason_given(reason, dry_run=dry_run), Settings.load()
+    made: list[Cleared] = booked(settings, lambda tx: window_payment.clear(tx, window, why), dry_run=dry_run)
     if as_json:
         for one in made:
             typer.echo(json.dumps({"window": window} | one._asdict() | {"amount": yuan(one.amount)}))
@@ -155,8 +180,8 @@ def clear(
 @app.command()
 def status(region: Region, year: Year, *, as_json: Json = False) -> None:
     """Show how a year's budget is used up, month by month, and where it is going."""
-    settings, policies = _loaded()
-    found = _asked(settings, lambda tx: payment_run.status(tx, policies, region, year))
+    settings, policies = loaded()
+    found = answered(settings, lambda tx: payment_run.status(tx, policies, region, year))
     if as_json:
         typer.echo(json.dumps({"region": region, "year": year} | _status(found), ensure_ascii=False))
         return
@@ -187,10 +212,10 @@ def _status(found: Status) -> dict[str, object]:
         "left": yuan(found.forecast.left),
         "exhausted_in": found.forecast.exhausted_in,
     }
-    return {"rule": found.rule, "budget": budget, "months": [_month(one) for one in found.months], "forecast": going}
+    return {"rule": found.rule, "budget": budget, "months": [_month_line(one) for one in found.months], "forecast": going}
 
 
-def _month(one: MonthSoFar) -> dict[str, object]:
+def _month_line(one: MonthSoFar) -> dict[str, object]:
     return {name: yuan(value) if isinstance(value, int) else value for name, value in one._asdict().items()}
 
 
@@ -199,8 +224,8 @@ def show(region: Region, first: From = None, last: To = None, *, as_json: Json =
     """Show every account of a region: opening balance, what was debited and credited, closing balance."""
     if not re.fullmatch(r"[0-9]{6}", region, re.ASCII):
         raise UsageError(f"--region: {region!r} is no division code of six digits")
-    settings, policies = _loaded()
-    found = _asked(settings, lambda tx: overview(tx, region, day(first, "--from"), day(last, "--to")))
+    settings, policies = loaded()
+    found = answered(settings, lambda tx: overview(tx, region, day(first, "--from"), day(last, "--to")))
     if not found and not policies.serves(region):
         known = ", ".join(policies.regions)
         raise Stop(f"nothing was ever booked of region {region}, and there is no policy pack for it; there are {known}")
@@ -215,49 +240,3 @@ def show(region: Region, first: From = None, last: To = None, *, as_json: Json =
         amounts_shown = (yuan(amount) for amount in (one.opening, one.debits, one.credits, one.closing))
         table.add_row(one.account, f"{one.row.zh} {one.row.en}", *amounts_shown)
     wide().print(table)
-
-
-def _why(reason: str, *, dry_run: bool) -> str:
-    return reason if dry_run else stated(reason)
-
-
-def _loaded() -> tuple[Settings, Policies]:
-    settings = Settings.load()
-    return settings, Policies.load(settings.policies, settings.parameters)
-
-
-def _commanded(settings: Settings, work: Callable[[Tx], Awaitable[T]], *, dry_run: bool) -> T:
-    """One transaction of the services' role. A dry run is the same, rolled back. Raises ServerMissing."""
-
-    async def command() -> T:
-        await reach(settings.postgres)
-        database = Database(settings.postgres, role="gongji_service", name="gongji-fund")
-        try:
-            async with database.transaction() as tx:
-                attempt = tx.transaction()
-                await attempt.start()
-                answer = await work(tx)
-                await (attempt.rollback() if dry_run else attempt.commit())
-        except Retry as trouble:
-            remedy = f"{trouble}; either all of it was booked or nothing: run it again, it is never booked twice"
-            raise ServerMissing("postgres", remedy) from trouble
-        else:
-            return answer
-        finally:
-            await database.close()
-
-    return asyncio.run(command())
-
-
-def _asked(settings: Settings, question: Callable[[Tx], Awaitable[T]]) -> T:
-    """What one snapshot of the books answers. Raises ServerMissing where there are no books."""
-
-    async def ask() -> T:
-        async with reader(settings.postgres) as connection:
-            try:
-                async with connection.transaction(isolation="repeatable_read"):
-                    return await question(connection)
-            except asyncpg.UndefinedTableError as error:
-                raise ServerMissing("postgres", "there are no books in this database yet; start the services") from error
-
-    return asyncio.run(ask())

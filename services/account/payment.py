@@ -152,6 +152,11 @@ def releasing(region: str, one: Released) -> tuple[Posting, ...]:
     return _transfers((kept, journals.bank(region), one.released), (kept, journals.adjustment(region), one.forfeited))
 
 
+def repaying(region: str, institution_id: str, amount: int) -> tuple[Posting, ...]:
+    """The posting of what an institution pays back."""
+    return _transfers((journals.bank(region), journals.payable(institution_id), amount))
+
+
 def _transfers(*wanted: tuple[str, str, int]) -> tuple[Posting, ...]:
     return tuple(Posting(debit, credit, amount) for debit, credit, amount in wanted if amount > 0)
 

@@ -115,7 +115,7 @@ async def pay(tx: Tx, policies: Policies, asked: Asked) -> list[Paid]:
     name = rule.rule if figured else "by_item"
     grounds |= {"pack": version.ref.hash, "rule": name}
     await payment_store.begin(tx, region, month, rule=name, grounds=grounds, by=(who(), why))
-    owed = await payment_store.take(tx, _rule(region, rule), month)
+    owed = await payment_store.take(tx, rule_of(region, rule), month)
     paid = payment.by_budget(owed, figured.budget.of(number_of(month)), figured.terms) if figured else payment.by_item(owed)
     await payment_store.book(tx, region, month, paid)
     sums = {name: sum(getattr(one, name) for one in paid) for name in ("incurred", "due", "paid", "retained", "other")}
@@ -124,7 +124,8 @@ async def pay(tx: Tx, policies: Policies, asked: Asked) -> list[Paid]:
     return paid
 
 
-def _rule(region: str, rule: Payment) -> Rule:
+def rule_of(region: str, rule: Payment) -> Rule:
+    """Whose cost is paid how."""
     return Rule(region, list(rule.benefits) if isinstance(rule, MonthlyBudget) else None)
 
 
@@ -136,7 +137,7 @@ async def _figured(tx: Tx, version: Version, rule: Payment, month: str) -> Figur
     terms = payment.terms(rule, version, day)
     over = str(day.year) < (await payment_store.today(tx))[:4]
     if over:
-        elsewhere = await payment_store.elsewhere(tx, _rule(version.region, rule), day.year)
+        elsewhere = await payment_store.elsewhere(tx, rule_of(version.region, rule), day.year)
     else:
         elsewhere = payment.figure(rule.elsewhere, version, day)
     return Figured(terms, payment.budget(terms, elsewhere), estimated=not over)
@@ -182,7 +183,7 @@ async def release(
     if not kept:
         raise Stop(f"nothing is kept of {year} in {region}")
     # What a month before the first policy cost can never be paid: it must not hold up the year.
-    unpaid = [month for month in await payment_store.unpaid(tx, _rule(region, rule), year) if _version(policies, region, month)]
+    unpaid = [month for month in await payment_store.unpaid(tx, rule_of(region, rule), year) if _version(policies, region, month)]
     if unpaid:
         raise Stop(f"cost of {', '.join(unpaid)} is not paid: pay these first, which cannot be once {year} is released")
     try:
@@ -226,7 +227,7 @@ async def status(tx: Tx, policies: Policies, region: str, year: int) -> Status:
     version, rule = in_force(policies, region, *names)
     with_budget = [name for name in names if has_budget(version, rule, name)]
     figured = await _figured(tx, version, rule, with_budget[-1]) if with_budget else None
-    costs = await payment_store.unpaid(tx, _rule(region, rule), year)
+    costs = await payment_store.unpaid(tx, rule_of(region, rule), year)
     paid = await payment_store.months(tx, region, year)
     today = await payment_store.today(tx)
     left = figured.budget.allocatable if figured else None

@@ -65,13 +65,14 @@ _OPEN = f"""
 
 # Of the month itself, and what came late: for a month that was paid before, or one that had no cost while its year was open and
 # cannot be paid now that it is released. Where an institution's reversals exceed its claims, all of them wait for a later month.
+_DUE = f"""
+    select o.*, sum(o.amount) over (partition by o.institution_id, o.share) as net from ({_OPEN}) as o
+    where o.month = $3 or (o.month < $3 and (
+        exists (select from account.payment_run r where r.region = $1 and r.month = o.month)
+        or exists (select from account.retention_release r where r.region = $1 and r.year::text = left(o.month, 4))))
+"""  # noqa: S608
 _TAKE = f"""
-    with due as materialized (
-        select o.*, sum(o.amount) over (partition by o.institution_id, o.share) as net from ({_OPEN}) as o
-        where o.month = $3 or (o.month < $3 and (
-            exists (select from account.payment_run r where r.region = $1 and r.month = o.month)
-            or exists (select from account.retention_release r where r.region = $1 and r.year::text = left(o.month, 4))))
-    ), taken as (
+    with due as materialized ({_DUE}), taken as (
         insert into account.payment_item (institution_id, claim_no, kind, revision, share, part, region, month, amount)
         select institution_id, claim_no, kind, revision, share, part, $1, $3, amount from due where net >= 0
     )
@@ -79,6 +80,16 @@ _TAKE = f"""
         coalesce(sum(amount) filter (where share = 'other' and net >= 0), 0)::bigint,
         coalesce(sum(amount) filter (where net < 0), 0)::bigint
     from due group by institution_id
+"""  # noqa: S608
+# What waits of one institution ($4), of these shares ($5): taken by its repayment's journal ($6).
+_TAKE_WAITING = f"""
+    with due as materialized ({_DUE}), waiting as (
+        select * from due where institution_id = $4 and share = any($5) and net < 0
+    ), taken as (
+        insert into account.payment_item (institution_id, claim_no, kind, revision, share, part, region, month, amount, repaid)
+        select institution_id, claim_no, kind, revision, share, part, $1, $3, amount, $6::bigint from waiting
+    )
+    select coalesce(-sum(amount), 0)::bigint from waiting
 """  # noqa: S608
 
 
@@ -121,6 +132,13 @@ async def take(tx: Tx, rule: Rule, month: str) -> list[Owed]:
     """What each institution is owed in a month's payment; each outcome in it is noted, and never taken again."""
     rows = await tx.fetch(_TAKE, rule.region, rule.benefits, month)
     return sorted(Owed(*row) for row in rows)
+
+
+async def take_waiting(tx: Tx, rule: Rule, month: str, institution_id: str, shares: Sequence[str]) -> tuple[int, int]:
+    """Notes what waits of an institution as repaid, by a journal to be booked. Returns its number, and the sum (fen, >= 0)."""
+    [number] = await PostgresStore().journal_ids(tx, 1)
+    amount = await tx.fetchval(_TAKE_WAITING, rule.region, rule.benefits, month, institution_id, list(shares), number)
+    return number, int(amount)
 
 
 async def elsewhere(tx: Tx, rule: Rule, year: int) -> int:

@@ -22,6 +22,7 @@ REASONS: Final = {
     "opening": ("随同转移的余额转入重新开立的账户", "what went along, brought to the account opened anew"),
     "settling": ("与参保人结清", "settled with a member"),
     "payment": ("支付医药机构", "an institution paid"),
+    "repayment": ("医药机构退款", "an institution paid back"),
     "clearing": ("异地清算拨付", "what regions owe each other by a window, paid"),
     "release": ("年度考核金清算", "the year's retention released"),
 }

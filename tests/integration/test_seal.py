@@ -287,7 +287,7 @@ async def test_no_member_is_named_by_a_check(settings: Settings, owner: asyncpg.
 
 
 GUARDED = ("journal", "posting", "block", "day_root", "day_root_announced", "payment_run", "payment_item", "payment",
-           "retention_release", "window_payment")  # fmt: skip
+           "retention_release", "window_payment", "repayment")  # fmt: skip
 
 
 async def test_the_service_may_not_and_the_owner_cannot_change_what_is_written(owner: asyncpg.Connection) -> None:

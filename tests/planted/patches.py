@@ -108,6 +108,11 @@ PATCHES: Final = (
         "tests/integration/test_fund_once.py::test_two_runs_at_once_pay_once",
     ),
     Patch(
+        "what an institution pays back is booked once", "services/account/repayment.py",
+        "    if before is not None:", "    if before is not None and not month:",
+        "tests/integration/test_fund_repaid.py::test_two_commands_at_once_book_once",
+    ),
+    Patch(
         "a clearing window is paid once, however often commanded", "services/account/window_payment.py",
         "    if before := await", "    if not window_id and await",
         "tests/integration/test_fund_clear.py::test_two_commands_at_once_pay_once",

@@ -68,6 +68,7 @@ def test_every_account_that_is_booked_stands_in_the_chart() -> None:
     patterns = [re.sub("<[a-z]+>", "[^:]+", row.pattern) for row in CHART]
     booked = [*AT_HOME, *settlement(Place(HOME, AWAY, "I1"), FUNDS, [("M1", 1)]), *journals.credit("M1", 1)]
     booked += payment.payment(HOME, Paid("I1", 90, 100, 95, 5, 0, 0))
+    booked += payment.repaying(HOME, "I1", 5)
     booked += payment.releasing(HOME, Released("I1", 5, Decimal(60), 3, 2))
     booked += journals.clearing(HOME, AWAY, 1)
     booked += [one for disposal in ("transferred", "paid_out", "heirs") for one in journals.closing("M1", HOME, disposal, 1)]

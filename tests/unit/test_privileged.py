@@ -15,6 +15,7 @@ PRIVILEGED = {
     "account settle": ("M1",),
     "fund pay": ("--region", "130900", "--month", "2023-05"),
     "fund release": ("--region", "440800", "--year", "2023", "--result", "100"),
+    "fund repaid": ("--region", "511900", "--institution", "I1", "--month", "2023-05", "--amount", "5.00"),
     "fund clear": ("--window", "1"),
     "claim readjudicate": ("M1", "--year", "2023"),
     "clearing close": (),

@@ -9,7 +9,7 @@ _APPEND_ONLY = ", ".join(
     for name in (
         *("journal", "posting", "crediting", "closing", "block", "day_root", "day_root_announced"),
         *("payment_run", "payment_item", "payment", "retention_release"),
-        *("opening", "settling", "window_payment"),
+        *("opening", "settling", "window_payment", "repayment"),
     )
 )
 

@@ -1,4 +1,4 @@
-"""I1, I4 and I19 on the payment of institutions: every payment is its items and its postings, once, and somebody's command."""
+"""I1, I4, I19 on payments of and by institutions: each is its items and its postings, once, and somebody's command."""
 
 from services.ops.audit.check import Check, Query, family
 
@@ -45,7 +45,7 @@ _ITEMS = Query(
     with summed as (
         select region, month, institution_id, coalesce(sum(amount) filter (where share = 'fund'), 0) as fund,
             coalesce(sum(amount) filter (where share = 'other'), 0) as other
-        from account.payment_item group by 1, 2, 3
+        from account.payment_item where repaid is null group by 1, 2, 3
     )
     select region || '/' || month || ' ' || institution_id as key,
         'paid for ' || coalesce(p.incurred, 0) || ' and ' || coalesce(p.other, 0) || ' fen, its items come to '
@@ -94,19 +94,61 @@ _RELEASED = Query(
     """,
 )
 
+_REPAID = Query(
+    Check(
+        "I1",
+        "repayment_equals_postings",
+        "每笔机构退款等于其分录",
+        "what an institution paid back is one posting, from the region's bank to what it owed",
+        ("account.repayment", "account.posting"),
+    ),
+    """
+    select r.region || '/' || r.month || ' ' || r.institution_id as key,
+        'repaid ' || r.amount || ' fen, posted '
+            || coalesce(max(p.debit || ' -> ' || p.credit || ': ' || p.amount), 'nothing') as what
+    from account.repayment r left join account.journal j using (journal_id) left join account.posting p using (journal_id)
+    group by r.region, r.month, r.institution_id, r.amount, j.kind, j.issuer, j.number
+    having count(p.line) <> 1 or (j.kind, j.issuer, j.number)
+            is distinct from ('repayment', r.institution_id, r.region || '/' || r.month)
+        or not bool_and((p.debit, p.credit, p.amount)
+            = ('bank:' || r.region, 'payable:' || r.institution_id, r.amount))
+    """,
+)
+
+_REPAID_ITEMS = Query(
+    Check(
+        "I4",
+        "repayment_is_its_items",
+        "每笔机构退款等于其撤销之和",
+        "what an institution paid back is the sum of the outcomes that waited, which no month's payment takes besides",
+        ("account.repayment", "account.payment_item"),
+    ),
+    """
+    with summed as (
+        select region, month, institution_id, repaid as journal_id, -sum(amount) as amount
+        from account.payment_item where repaid is not null group by 1, 2, 3, 4
+    )
+    select region || '/' || month || ' ' || institution_id as key,
+        'repaid ' || coalesce(r.amount, 0) || ' fen, its items come to ' || coalesce(s.amount, 0) as what
+    from account.repayment r full join summed s using (region, month, institution_id, journal_id)
+    where r.amount is distinct from s.amount
+    """,
+)
+
 _OWNED = Query(
     Check(
         "I1",
         "every_payment_journal_has_its_payment",
         "每张支付凭证有其支付",
-        "every journal of a payment or a release belongs to its row",
-        ("account.journal", "account.payment", "account.retention_release"),
+        "every journal of a payment, a release or a repayment belongs to its row",
+        ("account.journal", "account.payment", "account.retention_release", "account.repayment"),
     ),
     """
     select j.issuer || '/' || j.number || ' ' || j.kind as key, 'journal ' || j.journal_id || ' belongs to nothing' as what
     from account.journal j
     where (j.kind = 'payment' and not exists (select from account.payment p where p.journal_id = j.journal_id))
         or (j.kind = 'release' and not exists (select from account.retention_release r where r.journal_id = j.journal_id))
+        or (j.kind = 'repayment' and not exists (select from account.repayment r where r.journal_id = j.journal_id))
     """,
 )
 
@@ -115,8 +157,8 @@ _COMMANDED = Query(
         "I19",
         "payments_are_commanded",
         "每次支付有操作记录",
-        "every month that was paid and every year that was released is in the log, with who and why",
-        ("account.payment_run", "account.retention_release", "runtime.command_log"),
+        "every month that was paid, year that was released and sum that was repaid is in the log, with who and why",
+        ("account.payment_run", "account.retention_release", "account.repayment", "runtime.command_log"),
     ),
     """
     select 'fund pay ' || r.region || '/' || r.month as key, 'no command says so' as what
@@ -128,7 +170,12 @@ _COMMANDED = Query(
     from account.retention_release r where r.who = '' or r.reason = '' or not exists (
         select from runtime.command_log c where c.command = 'fund release' and c.before->>'region' = r.region
             and (c.before->>'year')::int = r.year and c.who = r.who and c.reason = r.reason)
+    union all
+    select 'fund repaid ' || r.region || '/' || r.month || ' ' || r.institution_id, 'no command says so'
+    from account.repayment r where not exists (
+        select from runtime.command_log c where c.command = 'fund repaid' and c.after->'journal' = to_jsonb(r.journal_id)
+            and c.who = r.who and c.reason = r.reason)
     """,
 )
 
-PAYMENTS = family(_BOOKED, _ITEMS, _RELEASED, _OWNED, _COMMANDED)
+PAYMENTS = family(_BOOKED, _ITEMS, _RELEASED, _REPAID, _REPAID_ITEMS, _OWNED, _COMMANDED)
