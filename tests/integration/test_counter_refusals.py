@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import aiohttp
 import pytest
-from counter_world import INSTITUTIONS, MEMBERS, Line, World, claim, got, world
+from counter_world import INSTITUTIONS, MEMBERS, Line, World, claim, got, posted, world
 from servers import LocalServers
 
 HERE = INSTITUTIONS[0]
@@ -107,6 +107,23 @@ async def test_nobody_waits_longer_for_kafka_than_was_preferred(counter: World, 
         assert (await client.settle(asked))["outcome"] == "settled"
     rows = counter.deployment.rows("select count(*) from account.journal where number = %s", asked["claim_no"])
     assert rows == [(1,)]
+
+
+async def test_an_account_use_that_is_not_allowed_is_told_why(counter: World) -> None:
+    use = {
+        "type": "account_use", "use_no": "U1", "institution_id": HERE, "member_id": MEMBERS[0], "purpose": "fitness",
+        "amount": "1.00", "used_at": "2023-05-02T09:30:00+08:00",
+    }  # fmt: skip
+    for_another = use | {"use_no": "U2", "purpose": "own_share", "for_member": MEMBERS[1]}
+    async with counter.raw() as session:
+        for record, code, field in (
+            (use, "account_use_not_allowed", "purpose"),
+            (for_another, "family_link_missing", "for_member"),
+        ):
+            status, said = await posted(session, "/v1/claims", record, Prefer="wait=30")
+            assert (status, said["code"], said["field"]) == (422, code, field), said
+            assert said["outcome"]["use_no"] == record["use_no"]
+            assert said["remedy"]["zh"]
 
 
 def test_the_books_are_clean(counter: World) -> None:
