@@ -9,6 +9,7 @@ Sending again is always safe: nothing is settled twice, and a repeat gets the fi
 
 import asyncio
 import json
+import ssl
 import time
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
@@ -46,19 +47,32 @@ class Unknown(Exception):
 
 
 class CounterClient:
-    """One institution at the counter. ``patience``: seconds until ``Unknown`` is raised; ``cut`` hears why a stream was cut."""
+    """One institution at the counter. ``patience``: seconds until ``Unknown`` is raised; ``cut`` hears why a stream was cut.
 
-    def __init__(self, url: str, key: str, *, patience: float = 120.0, cut: Callable[[str], None] = lambda _: None) -> None:
+    ``tls``: the institution's certificate and whom it trusts, where the counter asks for one or has one of its own authority.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        *,
+        patience: float = 120.0,
+        cut: Callable[[str], None] = lambda _: None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._url = url.rstrip("/")
         self._key = key
         self._patience = patience
         self._cut = cut
+        self._tls = tls
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=_SILENCE_SECONDS)
         headers = {"Authorization": f"Bearer {self._key}"}
-        self._session = aiohttp.ClientSession(timeout=timeout, headers=headers, read_bufsize=_LONGEST_LINE)
+        lines = aiohttp.TCPConnector(ssl=self._tls or True)
+        self._session = aiohttp.ClientSession(timeout=timeout, headers=headers, connector=lines, read_bufsize=_LONGEST_LINE)
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -13,6 +13,7 @@ import uvloop
 from certificates import issue
 from counter_world import hang_up
 
+from services.client import CounterClient, Unknown
 from services.intake.api_server import Door, listening
 from shared.errors import UsageError
 
@@ -41,6 +42,22 @@ async def test_only_certificates_of_the_authority_get_in(tmp_path: Path) -> None
             else:
                 with pytest.raises((aiohttp.ClientError, OSError)):
                     await session.get(url, ssl=context)
+
+
+async def test_the_client_comes_in_with_its_institutions_certificate(tmp_path: Path) -> None:
+    ours, authority = issue(tmp_path, "authority")
+    counter, _ = issue(tmp_path, "counter", authority)
+    hospital, _ = issue(tmp_path, "hospital", authority)
+    context = ssl.create_default_context(cafile=str(ours.certificate))
+    async with listening(
+        app, Door("127.0.0.1", 0, 1.0, str(counter.certificate), str(counter.key), str(ours.certificate))
+    ) as url:
+        async with CounterClient(url, "key", tls=context) as client:
+            with pytest.raises(Unknown):
+                await client.reach()
+        context.load_cert_chain(hospital.certificate, hospital.key)
+        async with CounterClient(url, "key", tls=context) as client:
+            await client.reach()
 
 
 def loaded(monkeypatch: pytest.MonkeyPatch, **files: Path | str) -> Door:
