@@ -9,6 +9,7 @@ Sending again is always safe: nothing is settled twice, and a repeat gets the fi
 
 import asyncio
 import json
+import ssl
 import time
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
@@ -23,6 +24,7 @@ import aiohttp
 Record = Mapping[str, Any]
 
 _WAIT_SECONDS: Final = 20
+_SILENCE_SECONDS: Final = _WAIT_SECONDS + 60.0  # more than any answer takes
 _PAUSES: Final = (0.1, 0.3, 1.0, 2.0, 5.0)
 _STRANGER: Final = "what answers there is no counter"
 _REACH_SECONDS: Final = 10.0
@@ -45,19 +47,32 @@ class Unknown(Exception):
 
 
 class CounterClient:
-    """One institution at the counter. ``patience``: seconds until ``Unknown`` is raised; ``cut`` hears why a stream was cut."""
+    """One institution at the counter. ``patience``: seconds until ``Unknown`` is raised; ``cut`` hears why a stream was cut.
 
-    def __init__(self, url: str, key: str, *, patience: float = 120.0, cut: Callable[[str], None] = lambda _: None) -> None:
+    ``tls``: the institution's certificate and whom it trusts, where the counter asks for one or has one of its own authority.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        *,
+        patience: float = 120.0,
+        cut: Callable[[str], None] = lambda _: None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._url = url.rstrip("/")
         self._key = key
         self._patience = patience
         self._cut = cut
+        self._tls = tls
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=_WAIT_SECONDS + 60)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=_SILENCE_SECONDS)
         headers = {"Authorization": f"Bearer {self._key}"}
-        self._session = aiohttp.ClientSession(timeout=timeout, headers=headers, read_bufsize=_LONGEST_LINE)
+        lines = aiohttp.TCPConnector(ssl=self._tls or True)
+        self._session = aiohttp.ClientSession(timeout=timeout, headers=headers, connector=lines, read_bufsize=_LONGEST_LINE)
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -76,13 +91,7 @@ class CounterClient:
     async def settle(self, record: Record) -> dict[str, Any]:
         """Settles a claim, an account use or a reversal. Returns its outcome, a rejection too. Raises Refused, Unknown."""
         place = "/v1/reversals" if record.get("type") == "reversal" else "/v1/claims"
-        deadline = time.monotonic() + self._patience
-        while True:
-            body = await self._insist("POST", place, record, {"Prefer": f"wait={_WAIT_SECONDS}"})
-            if body.get("status") != "in_progress":
-                return body
-            if time.monotonic() > deadline:
-                raise Unknown(f"{record.get('claim_no')} is still on its way")
+        return await self._insist("POST", place, record, {"Prefer": f"wait={_WAIT_SECONDS}"})
 
     async def trial(self, claim: Record) -> dict[str, Any]:
         """What would be paid, with the ``quote`` to settle it by. Raises Refused, Unknown."""
@@ -113,7 +122,7 @@ class CounterClient:
     async def _insist(
         self, method: str, place: str, record: Record | None = None, headers: Record | None = None
     ) -> dict[str, Any]:
-        """Asks until there is an answer: trouble on the way, and a counter in trouble, are tried again."""
+        """Asks until there is an answer: what is on its way, trouble on the way, and a counter in trouble are tried again."""
         deadline = time.monotonic() + self._patience
         data = None if record is None else json.dumps(record, ensure_ascii=False).encode()
         pauses = chain(_PAUSES, repeat(_PAUSES[-1]))
@@ -124,7 +133,7 @@ class CounterClient:
             except _TROUBLE as trouble:
                 why = f"{type(trouble).__name__}: {trouble}"
             else:
-                if status == 200 or (status == 202 and method == "POST"):
+                if status == 200:
                     return body
                 if "outcome" in body:  # rejected: the books say so, and that is an outcome
                     return dict(body["outcome"])
@@ -142,27 +151,25 @@ class CounterClient:
         async with self._session.request(method, self._url + place, data=data, headers=dict(headers or {})) as answer:
             text = await answer.read()
             retry_after = answer.headers.get("Retry-After", "0")
-            return answer.status, json.loads(text) if text else {}, float(retry_after) if retry_after.isdecimal() else 0.0
+            return answer.status, _document(answer.status, text), float(retry_after) if retry_after.isdecimal() else 0.0
 
     async def feed(self, lines: AsyncIterable[bytes]) -> AsyncIterator[dict[str, Any]]:
         """Streams lines and yields an answer for each that is not blank, in order: an outcome, or a ``problem``.
 
-        After a cut it goes on with the first line that was not answered. Raises Refused, Unknown.
+        After a cut it goes on with the first line that was not answered. Raises Refused, Unknown; ValueError for what is no line.
         """
         source: asyncio.Queue[bytes | None] = asyncio.Queue(_AHEAD)
         pumping = asyncio.create_task(_pump(lines, source))
-        unanswered: deque[bytes] = deque()
-        stream = _Stream(source, unanswered)
-        answered_at, attempt = time.monotonic(), 0
+        stream = _Stream(source)
+        attempt = 0
         try:
-            while not stream.over or unanswered:
+            while await stream.has_more():
                 try:
                     async for answer in self._once(stream):
-                        answered_at, attempt = time.monotonic(), 0
-                        line = unanswered.popleft()
+                        line, attempt = stream.answered(), 0
                         yield answer if answer["type"] != "in_progress" else await self.settle(json.loads(line))
                 except _TROUBLE as trouble:
-                    if time.monotonic() - answered_at > self._patience:
+                    if time.monotonic() - stream.since > self._patience:
                         raise Unknown(f"the stream was cut: {trouble}") from trouble
                     self._cut(f"{type(trouble).__name__}: {trouble}")
                     await asyncio.sleep(_PAUSES[min(attempt, len(_PAUSES) - 1)])
@@ -180,7 +187,7 @@ class CounterClient:
             if answer.status in _AGAIN:
                 raise aiohttp.ClientError(f"status {answer.status}")
             if answer.status != 200:
-                raise Refused(_problem(answer.status, await answer.read()))
+                raise Refused(_document(answer.status, await answer.read()))
             async for raw in answer.content:
                 line = _answer(raw)
                 if line["type"] == "problem" and line["line"] is None:
@@ -193,23 +200,41 @@ class CounterClient:
 
 
 class _Stream:
-    """What goes up: after a cut, first what was not answered."""
+    """What goes up: after a cut, first what was not answered. ``since``: so long an answer has been waited for."""
 
-    def __init__(self, source: "asyncio.Queue[bytes | None]", unanswered: deque[bytes]) -> None:
+    def __init__(self, source: "asyncio.Queue[bytes | None]") -> None:
         self._source = source
-        self.unanswered = unanswered
+        self.unanswered: deque[bytes] = deque()
         self.over = False
+        self.since = time.monotonic()
+
+    async def has_more(self) -> bool:
+        """Whether anything is to be sent; returns when that is known, so that nobody is connected to for nothing."""
+        if not self.unanswered and not self.over:
+            await self._take()
+        return bool(self.unanswered)
 
     async def body(self) -> AsyncIterator[bytes]:
         for line in tuple(self.unanswered):
             yield line + b"\n"
         while not self.over:
-            new = await self._source.get()
-            if new is None:
-                self.over = True
-                return
-            self.unanswered.append(new)
-            yield new + b"\n"
+            if await self._take():
+                yield self.unanswered[-1] + b"\n"
+
+    async def _take(self) -> bool:
+        new = await self._source.get()
+        if new is None:
+            self.over = True
+            return False
+        if not self.unanswered:
+            self.since = time.monotonic()
+        self.unanswered.append(new)
+        return True
+
+    def answered(self) -> bytes:
+        """The line that was answered."""
+        self.since = time.monotonic()
+        return self.unanswered.popleft()
 
 
 def _answer(raw: bytes) -> dict[str, Any]:
@@ -221,21 +246,31 @@ def _answer(raw: bytes) -> dict[str, Any]:
     raise Refused({"code": "status 200", "detail": _STRANGER})
 
 
-def _problem(status: int, body: bytes) -> Record:
-    """The problem document of a refusal; of somebody who is no counter, what that shows."""
+def _document(status: int, body: bytes) -> dict[str, Any]:
+    """What the counter said; nothing where only a proxy before it says that it is in trouble. Raises Refused for a stranger."""
     with suppress(ValueError):
         found = json.loads(body)
-        if isinstance(found, dict) and "code" in found:
+        if isinstance(found, dict) and (status < 300 or "code" in found):
             return found
-    return {"code": f"status {status}", "detail": _STRANGER}
+    if status in _AGAIN:
+        return {}
+    raise Refused({"code": f"status {status}", "detail": _STRANGER})
+
+
+def _one_line(stripped: bytes) -> bytes:
+    if b"\n" in stripped:
+        raise ValueError(f"a record stands on one line: {stripped[:40]!r}")
+    return stripped
 
 
 async def _pump(lines: AsyncIterable[bytes], source: "asyncio.Queue[bytes | None]") -> None:
-    """Reads the lines beside the connection, so that a cut does not reach whoever makes them."""
+    """Reads the lines beside the connection, so that a cut does not reach whoever makes them. Raises ValueError."""
     try:
         async for line in lines:
             stripped = line.strip()
             if stripped:
-                await source.put(stripped)
-    finally:
+                await source.put(_one_line(stripped))
+    except Exception:
         await source.put(None)
+        raise
+    await source.put(None)  # not when it is cancelled: then nobody takes anything any more

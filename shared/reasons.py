@@ -54,6 +54,7 @@ TEXTS: dict[str, tuple[str, str]] = _NOT_BINDING | _BINDING | _SETTLED
 NOT_BINDING = frozenset(_NOT_BINDING)  # a corrected record may use the number again
 REJECTED = frozenset(_NOT_BINDING) | frozenset(_BINDING)
 SETTLED = frozenset(_SETTLED)
+REJECTS_USE = frozenset({"account_use_not_allowed", "family_link_missing"})  # an account use, which asks for nothing else
 
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -16,6 +16,7 @@ from shared.identity import event_id
 from shared.outcome import Outcome, decode
 
 PAGE: Final = 500
+_PAGE_BYTES: Final = 4_000_000  # an outcome with a reason for each of ten thousand lines has more than one
 _LOOKED_THROUGH: Final = 200  # rejections of a partition, from the last on
 
 # The first outcome, as a repeat gets it: a later revision states differences, and is among the institution's outcomes.
@@ -40,21 +41,26 @@ _DIGESTS: Final = """
     join unnest($1::text[], $2::text[]) as asked (institution_id, claim_no) using (institution_id, claim_no)
 """
 _READ: Final = "select next_offset from runtime.lease where service = 'intake' and topic = $1 and partition = $2"
-# Sorted before it is cut: within a place nothing may be passed over.
+# Sorted before it is cut: within a place nothing may be passed over. The last one is that which fills the bytes.
 _AFTER: Final = """
-    select f.place, f.seq, t.value from (
-        select place, seq from unnest($2::int[], $3::bigint[]) as asked (place, after)
+    select place, seq, value from (
+        select f.place, f.seq, t.value,
+            sum(octet_length(t.value)) over (order by f.place, f.seq) - octet_length(t.value) as before
+        from (
+            select place, seq from unnest($2::int[], $3::bigint[]) as asked (place, after)
+            cross join lateral (
+                select seq from {table}
+                where {own} and source_partition = place and seq > after and source_topic = $4
+                order by seq limit $5
+            ) as found
+            order by place, seq limit $5
+        ) as f
         cross join lateral (
-            select seq from {table}
-            where {own} and source_partition = place and seq > after and source_topic = $4
-            order by seq limit $5
-        ) as found
-        order by place, seq limit $5
-    ) as f
-    cross join lateral (
-        select value from {table} where (source_topic, source_partition, seq) = ($4, f.place, f.seq) offset 0
-    ) as t
-    order by f.place, f.seq
+            select value from {table} where (source_topic, source_partition, seq) = ($4, f.place, f.seq) offset 0
+        ) as t
+    ) as sized
+    where before < $6
+    order by place, seq
 """
 _OUTCOMES: Final = _AFTER.format(table="account.outcome", own="institution_id = $1 and kind <> 'answer'")
 _REJECTIONS: Final = _AFTER.format(table="intake.outgoing", own="rejected_institution = $1")
@@ -160,15 +166,14 @@ class Answers:
         """An institution's outcomes behind a cursor: each once, none left out, whatever is being committed meanwhile."""
         values: list[bytes] = []
         positions = []
-        full = False
+        left, room = size, _PAGE_BYTES
         for query, topic, reached in ((_OUTCOMES, ADJUDICATED, after.outcomes), (_REJECTIONS, SUBMITTED, after.rejections)):
-            left = size - len(values)
-            places = list(range(len(reached)))
-            rows = await self._pool.fetch(query, institution_id, places, list(reached), topic, left) if left else []
-            full = full or not left or len(rows) == left
+            asked = (institution_id, list(range(len(reached))), list(reached), topic, left, room)
+            rows = await self._pool.fetch(query, *asked) if left > 0 and room > 0 else []
             values += [row["value"] for row in rows]
+            left, room = left - len(rows), room - sum(len(row["value"]) for row in rows)
             positions.append(_moved(reached, rows))
-        return Page(values, Cursor(*positions), full)
+        return Page(values, Cursor(*positions), left <= 0 or room <= 0)
 
 
 def _moved(reached: tuple[int, ...], rows: Sequence[Any]) -> tuple[int, ...]:

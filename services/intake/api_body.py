@@ -37,6 +37,7 @@ async def lines(request: Request) -> AsyncIterator[list[bytes]]:
     """
     pieces = request.stream().__aiter__()
     rest = b""
+    number = 1  # of the line that has not ended
     while True:
         try:
             async with asyncio.timeout(_IDLE_SECONDS):
@@ -46,9 +47,10 @@ async def lines(request: Request) -> AsyncIterator[list[bytes]]:
         if piece is None:
             break
         *whole_lines, rest = (rest + piece).split(b"\n")
-        if len(rest) > MOST_BYTES:
-            raise Problem("too_large")
+        number += len(whole_lines)
         if whole_lines:
             yield whole_lines
+        if len(rest) > MOST_BYTES:
+            raise Problem("too_large", (f"第 {number} 行过大", f"line {number} is too large"))
     if rest.strip():
         yield [rest]

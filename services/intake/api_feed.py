@@ -6,7 +6,7 @@ connection feels. After a cut the client sends again from any line it likes: rep
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -20,6 +20,7 @@ from services.intake.api_problems import Problem, unreadable
 from services.intake.desk import Desk, Handed, Waiting
 from services.intake.submission import read
 from shared.errors import Retry, Unreadable
+from shared.runtime.database import TROUBLE
 from shared.runtime.ending import ended
 
 log = logging.getLogger("gongji.counter")
@@ -52,6 +53,7 @@ class Feed(Response):
         self._open = open_feeds
         self._owner: str = request.state.institution_id
         self._request_id: str = request.state.request_id
+        self._check_key: Callable[[], Awaitable[object]] = request.state.check_key
         self._on_the_way: asyncio.Queue[_Chunk | Problem | None] = asyncio.Queue(_CHUNKS)
         self._arriving = asyncio.Event()  # the first lines are there, or none will come
         self._gone = asyncio.Event()  # the client has hung up: its place is free, whatever is still on its way
@@ -103,6 +105,7 @@ class Feed(Response):
             async for arrived in lines(self._request):
                 self._arriving.set()
                 for chunk in _cut(arrived):
+                    await self._check_key()  # a key that is revoked ends the streams that came in with it
                     entries = [self._look(number + place, line) for place, line in enumerate(chunk, 1) if line.strip()]
                     number += len(chunk)
                     waiting = await self._desk.hand_in([entry.handed for entry in entries if entry.handed])
@@ -120,7 +123,7 @@ class Feed(Response):
             self._gone.set()
         except Problem as problem:
             await self._on_the_way.put(problem)
-        except Retry:
+        except (Retry, *TROUBLE):
             await self._on_the_way.put(Problem("unavailable"))
         except Exception:
             log.exception("a stream failed", extra={"fields": {"request_id": self._request_id}})

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Final, Protocol
 
 from starlette.exceptions import HTTPException
@@ -74,7 +75,11 @@ class Guard:
             if scope["path"] not in OPEN_PLACES:
                 visit.owner = await self._owner(scope)
                 self._enter(visit.owner)
-                scope["state"] = {"institution_id": visit.owner.institution_id, "request_id": visit.request_id}
+                scope["state"] = {
+                    "institution_id": visit.owner.institution_id,
+                    "request_id": visit.request_id,
+                    "check_key": partial(self._owner, scope),  # for who stays long: raises Problem, or one of TROUBLE
+                }
                 _refuse_encodings(scope)
             await self._app(scope, receive, visit.send)
         except _Gone:

@@ -16,7 +16,7 @@ from services.intake.api_problems import KINDS, MEDIA_TYPE
 from services.intake.faults import EXPECTED
 from services.intake.forms import AccountUseForm, ClaimForm, ReversalForm
 from shared.outcome import Outcome
-from shared.reasons import REJECTED
+from shared.reasons import REJECTED, REJECTS_USE
 
 _REF: Final = "#/components/schemas/{model}"
 
@@ -249,7 +249,7 @@ _SMALL: Final[dict[str, Any]] = {
             "title": {"type": "string"},
             "status": {"type": "integer"},
             "detail": {"type": "string"},
-            "code": {"type": "string", "enum": sorted({*KINDS, *REJECTED})},
+            "code": {"type": "string", "enum": sorted({*KINDS, *REJECTED, *REJECTS_USE})},
             "field": {"type": "string"},
             "zh": {"type": "object"},
             "remedy": {"type": "object"},

@@ -71,6 +71,18 @@ REMEDIES: Final[dict[str, Remedy]] = {
         "check the insured region; if it is right, turn to its agency",
         _USED,
     ),
+    "account_use_not_allowed": _remedy(
+        "purpose",
+        "按 reasons 所列条文，个人账户不得支付，由本人现金支付；填写有误的，请更正后发送",
+        "by the article in reasons the account may not pay, so it is paid in cash; if the record was wrong, send it corrected",
+        _USED,
+    ),
+    "family_link_missing": _remedy(
+        "for_member",
+        "请核对 for_member，或请经办机构登记家庭共济关系",
+        "check for_member, or have the agency register the family link",
+        _USED,
+    ),
     "quote_stale": _remedy("quote", "请重新试算，以新的 quote 提交", "make a new trial and send its quote", _USED),
 }
 

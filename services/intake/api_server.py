@@ -7,7 +7,7 @@ import resource
 import socket
 import ssl
 from asyncio import TimerHandle
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -17,7 +17,9 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from services.intake.api_guard import LINE
+from services.intake.api_tls import take_in
 from shared.errors import UsageError
+from shared.runtime.ending import ended
 from shared.runtime.listener import Place, listener, place_of
 
 _HEADER_SECONDS: Final = 10.0  # from the connection, or the end of the request before, to the end of the headers
@@ -204,14 +206,26 @@ async def listening(app: ASGIApp, door: Door) -> AsyncIterator[str]:
         app, http=_Protocol, ws="none", lifespan="off", log_config=None, access_log=False, server_header=False,
         proxy_headers=False, timeout_keep_alive=30, timeout_graceful_shutdown=_DRAIN_SECONDS, **door.tls(),
     )  # fmt: skip
+    config.load()
     server = _Server(config)
-    serving = asyncio.create_task(server.serve(sockets=[taken]))
+    serving = asyncio.create_task(server.serve(sockets=[] if config.ssl else [taken]))
+    taking_in = [asyncio.create_task(take_in(taken, config.ssl, *_behind(server)))] if config.ssl else []
     scheme = "https" if door.certificate else "http"
     try:
         yield f"{scheme}://{door.host}:{taken.getsockname()[1]}"
     finally:
+        await ended(*taking_in)
         server.should_exit = True
         await serving
+
+
+def _behind(server: _Server) -> tuple[Callable[[], asyncio.Protocol], Callable[[int], bool]]:
+    """What goes on with a connection, and whether there are too many with so many more."""
+    inside = server.server_state
+    return (
+        lambda: _Protocol(config=server.config, server_state=inside, app_state={}),
+        lambda more: len(inside.connections) + more >= _Protocol.most_connections,
+    )
 
 
 def _files() -> int:

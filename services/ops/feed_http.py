@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from services.client import CounterClient, Refused, Unknown
-from services.ops.send import Numbered
+from services.ops.send import MAX_LINE_BYTES, Numbered
 from shared.errors import ServerMissing, UsageError
 
 _PATIENCE_SECONDS: Final = 30.0
@@ -41,7 +41,9 @@ async def send_over_http(
 
     async def sent() -> AsyncIterator[bytes]:
         for name, number, raw in lines:
-            if raw.strip():
+            if len(raw) > MAX_LINE_BYTES:  # the counter would end the stream at it, and each that is sent again
+                answered.faults.append((f"{name}:{number}", f"{len(raw)} bytes; a record has at most {MAX_LINE_BYTES}: not sent"))
+            elif raw.strip():
                 places.append(f"{name}:{number}")
                 yield raw
                 await asyncio.sleep(0)

@@ -127,3 +127,27 @@ async def test_who_lost_his_partition_to_another_writes_nothing_into_what_was_re
             await frozen.write(old, b"2")
         await frozen.roll_back()
         assert await reader.new() == []
+
+
+async def test_a_page_ends_where_it_is_full_of_bytes_and_the_next_goes_on(
+    pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An institution can have outcomes of a megabyte; five hundred of them would be no page to hold in memory."""
+    monkeypatch.setattr("services.intake.answers._PAGE_BYTES", 10)
+    written = set()
+    async with pool.acquire() as connection:
+        for service in sorted(TABLES):
+            writer = Writer(service, connection)
+            for lease in (await writer.take(0), await writer.take(1)):
+                for number in range(4):
+                    value = f"{service[0]}{lease.partition}{number}x".encode()
+                    await writer.write(lease, value)
+                    await writer.commit()
+                    written.add(value)
+    found: list[bytes] = []
+    cursor, more = Cursor.start(PARTITIONS), True
+    while more:
+        page = await Answers(pool).page(OWNER, cursor)
+        assert len(page.outcomes) <= 3, "as many as fill it, the last one whole"
+        found, cursor, more = found + page.outcomes, page.next, page.more
+    assert (len(found), set(found)) == (len(written), written)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import aiohttp
 import pytest
-from counter_world import INSTITUTIONS, MEMBERS, Line, World, claim, got, world
+from counter_world import FRESH, INSTITUTIONS, MEMBERS, Line, World, claim, got, posted, world
 from servers import LocalServers
 
 HERE = INSTITUTIONS[0]
@@ -107,6 +107,47 @@ async def test_nobody_waits_longer_for_kafka_than_was_preferred(counter: World, 
         assert (await client.settle(asked))["outcome"] == "settled"
     rows = counter.deployment.rows("select count(*) from account.journal where number = %s", asked["claim_no"])
     assert rows == [(1,)]
+
+
+async def test_an_account_use_that_is_not_allowed_is_told_why(counter: World) -> None:
+    use = {
+        "type": "account_use", "use_no": "U1", "institution_id": HERE, "member_id": MEMBERS[0], "purpose": "fitness",
+        "amount": "1.00", "used_at": "2023-05-02T09:30:00+08:00",
+    }  # fmt: skip
+    for_another = use | {"use_no": "U2", "purpose": "own_share", "for_member": MEMBERS[1]}
+    async with counter.raw() as session:
+        for record, code, field in (
+            (use, "account_use_not_allowed", "purpose"),
+            (for_another, "family_link_missing", "for_member"),
+        ):
+            status, said = await posted(session, "/v1/claims", record, Prefer="wait=30")
+            assert (status, said["code"], said["field"]) == (422, code, field), said
+            assert said["outcome"]["use_no"] == record["use_no"]
+            assert said["remedy"]["zh"]
+
+
+async def test_a_stream_ends_with_its_key(counter: World) -> None:
+    made = counter.deployment.command("institution", "key", "create", HERE, "--reason", "new", "--json")
+    key, lines = json.loads(made.stdout), (claim(FRESH, "1.00") for _ in range(60))
+    answers: list[Line] = []
+
+    async def trickle() -> AsyncIterator[bytes]:
+        for line in lines:
+            yield json.dumps(line).encode() + b"\n"
+            await asyncio.sleep(0.5)
+
+    async with (
+        aiohttp.ClientSession(counter.url, headers={"Authorization": f"Bearer {key['key']}"}) as session,
+        session.post("/v1/feed", data=trickle()) as stream,
+    ):
+        async for raw in stream.content:
+            answers.append(json.loads(raw))
+            if len(answers) == 1:
+                revoke = ("institution", "key", "revoke", key["key_id"], "--reason", "lost")
+                assert (await asyncio.to_thread(counter.deployment.command, *revoke)).returncode == 0
+    assert (answers[-1]["line"], answers[-1]["problem"]["code"]) == (None, "unauthorized"), answers[-1]
+    assert {answer["type"] for answer in answers[:-1]} == {"settlement"}, "what was handed in before is answered"
+    assert len(answers) < 40
 
 
 def test_the_books_are_clean(counter: World) -> None:

@@ -244,10 +244,10 @@ async def test_a_line_without_end_ends_the_stream(counter: World) -> None:
     """In bare bytes: a client that closes while it has more to send would keep its socket."""
     reader, writer = await connect(counter)
     writer.write(head_of(counter, "/v1/feed", "Transfer-Encoding: chunked"))
-    writer.write((b"c350\r\n" + b"x" * 50_000 + b"\r\n") * 100)
+    writer.write(b"2\r\n\n\n\r\n" + (b"c350\r\n" + b"x" * 50_000 + b"\r\n") * 100)
     said = await asyncio.wait_for(reader.readuntil(b"}\n"), 60)
     last = json.loads(said[said.index(b"\n{") :])
-    assert (last["line"], last["problem"]["code"]) == (None, "too_large")
+    assert (last["line"], last["problem"]["code"], last["problem"]["detail"]) == (None, "too_large", "line 3 is too large")
     await hang_up(writer)
 
 

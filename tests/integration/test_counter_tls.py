@@ -9,9 +9,11 @@ from typing import Any
 
 import aiohttp
 import pytest
+import uvloop
 from certificates import issue
 from counter_world import hang_up
 
+from services.client import CounterClient, Unknown
 from services.intake.api_server import Door, listening
 from shared.errors import UsageError
 
@@ -40,6 +42,22 @@ async def test_only_certificates_of_the_authority_get_in(tmp_path: Path) -> None
             else:
                 with pytest.raises((aiohttp.ClientError, OSError)):
                     await session.get(url, ssl=context)
+
+
+async def test_the_client_comes_in_with_its_institutions_certificate(tmp_path: Path) -> None:
+    ours, authority = issue(tmp_path, "authority")
+    counter, _ = issue(tmp_path, "counter", authority)
+    hospital, _ = issue(tmp_path, "hospital", authority)
+    context = ssl.create_default_context(cafile=str(ours.certificate))
+    async with listening(
+        app, Door("127.0.0.1", 0, 1.0, str(counter.certificate), str(counter.key), str(ours.certificate))
+    ) as url:
+        async with CounterClient(url, "key", tls=context) as client:
+            with pytest.raises(Unknown):
+                await client.reach()
+        context.load_cert_chain(hospital.certificate, hospital.key)
+        async with CounterClient(url, "key", tls=context) as client:
+            await client.reach()
 
 
 def loaded(monkeypatch: pytest.MonkeyPatch, **files: Path | str) -> Door:
@@ -99,6 +117,55 @@ async def test_connections_above_the_limit_are_ended_and_the_others_served(monke
             writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             assert (await asyncio.wait_for(reader.readline(), 30)).startswith(b"HTTP/1.1 200 ")
             await hang_up(writer)
+
+
+def own_door(directory: Path) -> tuple[Door, ssl.SSLContext]:
+    """A door with TLS, and how a client comes in."""
+    ours, _ = issue(directory, "ours")
+    return Door("127.0.0.1", 0, 1.0, str(ours.certificate), str(ours.key)), ssl.create_default_context(
+        cafile=str(ours.certificate)
+    )
+
+
+async def test_who_never_ends_his_handshake_is_counted_and_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.intake.api_server._MOST_CONNECTIONS", 3)
+    monkeypatch.setattr("services.intake.api_tls._HANDSHAKE_SECONDS", 2.0, raising=False)
+    door, context = own_door(tmp_path)
+    async with listening(app, door) as url, aiohttp.ClientSession() as session:
+        port = int(url.rsplit(":", 1)[1])
+        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+        over, writer = await asyncio.open_connection("127.0.0.1", port)
+        with contextlib.suppress(ConnectionError):
+            assert await asyncio.wait_for(over.read(), 1) == b"", "sooner than a handshake would be waited for"
+        await hang_up(writer)
+        for reader, writer in silent:
+            with contextlib.suppress(ConnectionError):
+                assert await asyncio.wait_for(reader.read(), 10) == b""
+            await hang_up(writer)
+        async with session.get(url, ssl=context) as answer:
+            assert await answer.read() == b"in"
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_what_is_said_together_with_the_handshake_is_heard(tmp_path: Path, loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    """On the loop of the tests and on that of the services; many at once, so that each order of events comes about."""
+    door, context = own_door(tmp_path)
+
+    async def ask(port: int) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        said = await asyncio.wait_for(reader.read(), 30)
+        await hang_up(writer)
+        return said.partition(b"\r\n\r\n")[2]
+
+    async def all_at_once() -> list[bytes]:
+        async with listening(app, door) as url:
+            return list(await asyncio.gather(*(ask(int(url.rsplit(":", 1)[1])) for _ in range(200))))
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        assert {part for said in runner.run(all_at_once()) for part in said.split(b"\r\n")[1:2]} == {b"in"}
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from services.intake.replies import Replies
 from services.intake.submission import read
 from shared.errors import Unreadable, UsageError
 from shared.outcome import Outcome, encode
-from shared.reasons import REJECTED, reason
+from shared.reasons import REJECTED, REJECTS_USE, reason
 
 SEQS = st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=16)
 
@@ -154,7 +154,7 @@ def test_every_problem_has_both_languages_and_a_remedy(code: str) -> None:
     assert all((told["title"], told["zh"]["title"], told["remedy"]["zh"], told["remedy"]["en"], told["request_id"]))
 
 
-@pytest.mark.parametrize("code", sorted(REJECTED))
+@pytest.mark.parametrize("code", sorted(REJECTED | REJECTS_USE))
 def test_every_reason_of_a_rejection_makes_a_problem_with_field_and_remedy_in_both_languages(code: str) -> None:
     problem = refused((reason(code),))
     told = json.loads(problem.body("r1"))
@@ -169,7 +169,7 @@ def test_every_reason_of_a_rejection_makes_a_problem_with_field_and_remedy_in_bo
 
 
 def test_the_remedies_are_those_of_the_rejections_and_no_others() -> None:
-    assert REMEDIES.keys() == REJECTED
+    assert REMEDIES.keys() == REJECTED | REJECTS_USE
 
 
 RECORD = "send one JSON object in UTF-8"

@@ -66,3 +66,17 @@ async def test_a_counter_that_comes_a_moment_later_gets_the_lines(unused_tcp_por
     await said.wait()
     async with TestServer(application, port=unused_tcp_port):
         assert (await sending).outcomes == 1
+
+
+async def test_a_line_that_is_too_long_is_named_and_the_others_are_sent() -> None:
+    """At the counter it would end the stream, and each that begins with it."""
+
+    async def feed(request: web.Request) -> web.Response:
+        return web.Response(body=b'{"type":"settlement","outcome":"settled"}\n' * len((await request.read()).splitlines()))
+
+    application = web.Application(client_max_size=10_000_000)
+    application.router.add_post("/v1/feed", feed)
+    lines = [("day", 1, b"{}"), ("day", 2, b"x" * 1_000_001), ("day", 3, b"{}")]
+    async with TestServer(application) as server:
+        answered = await send_over_http(str(server.make_url("")), "key", lines, show=False, say=lambda _: None)
+    assert (answered.outcomes, answered.faults) == (2, [("day:2", "1000001 bytes; a record has at most 1000000: not sent")])

@@ -26,7 +26,7 @@ _amounts_kept, _amounts_said = itemgetter(*_AMOUNTS), attrgetter(*_AMOUNTS)
 # A condition of fact or of the register, which no article of a city states.
 _WITHOUT_ARTICLE: Final = frozenset({"nothing_in_scope", "unknown_item", "account_use_not_allowed"})
 
-_REJECTS: Final = reasons.REJECTED | {"account_use_not_allowed", "family_link_missing"}  # the last two: an account use
+_REJECTS: Final = reasons.REJECTED | reasons.REJECTS_USE
 
 _ROWS = f"""
     select institution_id, claim_no, kind, revision, member_id, outcome, target, insured_region, care_region, value,
