@@ -14,7 +14,7 @@ from services.audit_seal import SEAL
 from services.ops.audit.report import as_json as report_as_json
 from services.ops.audit.report import show
 from services.ops.audit.run import audit as run_audit
-from shared.calendar import SHANGHAI
+from shared.calendar import read_since
 from shared.errors import UsageError
 from shared.runtime.settings import Settings
 
@@ -50,7 +50,6 @@ def _instant(text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        instant = datetime.fromisoformat(text)
+        return read_since(text)
     except ValueError as wrong:
         raise UsageError(f"--since {text!r}: give an instant like 2026-11-24T08:00:00+08:00, or a day") from wrong
-    return instant if instant.tzinfo else instant.replace(tzinfo=SHANGHAI)

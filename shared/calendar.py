@@ -35,6 +35,18 @@ def read_instant(text: str) -> datetime:
         raise ValueError(f"outside the years 1 to 9999 in Asia/Shanghai: {text[:40]!r}") from overflow
 
 
+def read_since(text: str) -> datetime:
+    """Reads a day, or an instant; without an offset it is of Asia/Shanghai.
+
+    Raises ValueError, also where it lies outside the years 1 to 9999 in UTC: nothing that is stored does.
+    """
+    instant = datetime.fromisoformat(text)
+    try:
+        return (instant if instant.tzinfo else instant.replace(tzinfo=SHANGHAI)).astimezone(UTC)
+    except OverflowError as overflow:
+        raise ValueError(f"outside the years 1 to 9999 in UTC: {text!r}") from overflow
+
+
 def stamp(instant: datetime) -> str:
     """Writes an instant as RFC 3339 in UTC with milliseconds."""
     return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{instant.microsecond // 1000:03d}Z"

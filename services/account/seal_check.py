@@ -56,15 +56,15 @@ async def _check(tx: Tx, published: Iterable[bytes]) -> Checked:
         hashes[number] = (block.day, kept.hash)
         postings += len(now)
         tail = Tail(number, block.day, block.last_journal, block.last_line, kept.hash)
-    values = await seal_store.roots(tx)
-    faults += _roots(values, hashes)
-    faults += _published(published, values)
+    roots = await seal_store.kept_roots(tx)
+    faults += _roots(roots, hashes)
+    faults += _published(published, [value for _, value in roots])
     return Checked(faults, end.number, postings, await seal_store.waiting(tx, end))
 
 
-def _roots(values: Iterable[bytes], hashes: dict[int, tuple[str, bytes]]) -> Iterable[Fault]:
-    """Each root again, from the blocks it stands over."""
-    for value in values:
+def _roots(roots: Iterable[tuple[Root, bytes]], hashes: dict[int, tuple[str, bytes]]) -> Iterable[Fault]:
+    """Each root again, from the blocks it stands over; and its columns, by which it is found."""
+    for columns, value in roots:
         try:
             made = msgspec.json.decode(value, type=Root)
             blocks = [(number, hashes[number][1]) for number in range(made.first_block, made.last_block + 1)]
@@ -75,6 +75,8 @@ def _roots(values: Iterable[bytes], hashes: dict[int, tuple[str, bytes]]) -> Ite
             continue
         if again != made or days != {made.day}:
             yield Fault(f"root of {made.day}", f"its blocks lead to {again.root}, published was {made.root}")
+        if columns != made:
+            yield Fault(f"root of {made.day}", f"is kept as {columns}, published was {made}")
 
 
 def _published(published: Iterable[bytes], values: Iterable[bytes]) -> Iterable[Fault]:

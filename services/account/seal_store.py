@@ -167,6 +167,13 @@ async def roots(tx: Tx, *, unannounced: bool = False) -> list[bytes]:
     return [row[0] for row in rows]
 
 
+async def kept_roots(tx: Tx) -> list[tuple[Root, bytes]]:
+    """Every root: as the columns have it, and as it is published."""
+    columns = f"day::text, algorithm, encode(root, 'hex'), first_block, last_block, closes, {_INSTANT.format('made_at')}, value"
+    rows = await tx.fetch(f"select {columns} from account.day_root order by day, last_block, closes")  # noqa: S608
+    return [(Root(**dict(zip(Root.__struct_fields__, row, strict=False))), row["value"]) for row in rows]
+
+
 async def covering(tx: Tx, number: int) -> bytes | None:
     """The newest root over a block, as it is published; None while there is none."""
     value: bytes | None = await tx.fetchval(

@@ -18,7 +18,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from rich.console import Console
 
-from shared.calendar import SHANGHAI, stamp
+from shared.calendar import read_since, stamp
 from shared.errors import Retry, ServerMissing, UsageError
 from shared.events import SERVICES
 from shared.runtime import access
@@ -33,9 +33,11 @@ REDRIVE, DISCARD = "dead redrive", "dead discard"
 _SECONDS = 30.0
 _CODES = ("unreadable", "failed", "constraint", "behind")
 _MAX_REQUEST = 8 * 1024 * 1024
+_LAST = 2**63 - 1  # the greatest number a row can have
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
-Ids = Annotated[list[int] | None, typer.Argument(help="Numbers of `gongji dead list`.")]
+Number = Annotated[int, typer.Argument(min=1, max=_LAST, help="Number of `gongji dead list`.")]
+Ids = Annotated[list[int] | None, typer.Argument(min=1, max=_LAST, help="Numbers of `gongji dead list`.")]
 Service = Annotated[str | None, typer.Option(help="Only of this service.")]
 Code = Annotated[str | None, typer.Option("--reason-code", help="Only unreadable, failed, constraint or behind.")]
 Since = Annotated[str | None, typer.Option(help="Only what failed since then: 2024-05-01, or with a time.")]
@@ -104,7 +106,7 @@ def list_letters(
 
 
 @app.command()
-def show(number: Annotated[int, typer.Argument(help="Number of `gongji dead list`.")], *, as_json: Json = False) -> None:
+def show(number: Number, *, as_json: Json = False) -> None:
     """Show one dead letter with its original bytes."""
     rows = asyncio.run(_read(Chosen([number], states=("held", "redriven", "discarded"))))
     if not rows:
@@ -254,10 +256,9 @@ def _instant(text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        instant = datetime.fromisoformat(text)
+        return read_since(text)
     except ValueError:
-        raise UsageError(f"--since: {text!r} is no date, and no date and time of ISO 8601") from None
-    return instant if instant.tzinfo else instant.replace(tzinfo=SHANGHAI)
+        raise UsageError(f"--since: {text!r} is no date, and no date and time of ISO 8601, from year 1 to 9999") from None
 
 
 def _line(row: asyncpg.Record) -> dict[str, Any]:

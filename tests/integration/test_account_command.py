@@ -7,11 +7,10 @@ from typing import Any
 
 import psycopg
 import pytest
-from account_command import AVERAGES, BAZHONG, CANGZHOU, KASHGAR, REGISTER, booked, credit, gongji, member, said
+from account_command import AVERAGES, BAZHONG, CANGZHOU, KASHGAR, PLANTS, REGISTER, booked, credit, gongji, member, said
 from deployment import Deployment, deployment
 from servers import LocalServers
 
-from services.ops.audit import accounts
 from services.ops.audit.check import Query
 
 
@@ -348,39 +347,6 @@ def test_every_statement_reconciles_with_the_postings_and_the_books_are_clean(ru
         moved = sum(round(float(entry["amount"]) * 100) for entry in account["entries"])
         assert moved == balance == posted[0][0] == round(float(account["closing"]) * 100)
     running.audit()
-
-
-PLANTS = [
-    (accounts.SHEETS, "C1", "update account.crediting set amount = amount + 1 where member_id = 'C1' and month = '2023-05'"),
-    (accounts.SHEETS, "C2", "update account.posting set amount = amount - 1 where credit = 'personal:C2'"),
-    (accounts.SHEETS, "C6", "update account.crediting set recoverable = 0 where member_id = 'C6'"),
-    (accounts.ONCE, "C1", "update account.crediting set month = '2023-05' where member_id = 'C1' and month = '2023-07'"),
-    (accounts.ONCE, "C3", "update account.crediting set run_id = 999 where member_id = 'C3' and month = '2023-05'"),
-    (accounts.CLOSED, "C1", "update account.balance set balance = 0, closed = true where member_id = 'C1'"),
-    (accounts.CLOSED, "C7", "update account.balance set closed = false where member_id = 'C7'"),
-    (accounts.CLOSED, "C8", "delete from account.opening"),
-    (accounts.CLOSED, "C8", "update account.balance set balance = 0, closed = true where member_id = 'C8'"),
-    (accounts.OPENED, "C8", "update account.opening set amount = amount + 1 where amount > 0"),
-    (accounts.OPENED, "C8", "update account.posting set amount = 1 where debit = 'personal:C8' and credit like 'transferred:%'"),
-    (accounts.OPENED, "C1", "insert into account.opening values ('C1', 1, '130900', 1)"),
-    (
-        accounts.OPENED,
-        "C8",
-        "insert into account.opening select member_id, part, region, 999999, amount from account.opening where amount > 0",
-    ),
-    (accounts.OWNED, "C8/", "delete from account.opening where amount > 0"),
-    (accounts.COMMANDED, "opening C8", "delete from runtime.command_log where command = 'account open'"),
-    (accounts.CLOSED, "C7", "update account.closing set amount = amount + 1 where member_id = 'C7'"),
-    (accounts.CLOSED, "C7", "insert into account.posting values (999999, 1, 'contributions', 'personal:C7', 1, 0)"),
-    (accounts.WORKLIST, "journal", "delete from account.worklist where kind = 'late_reversal' and member_id = 'C7'"),
-    (accounts.WORKLIST, "journal", "update account.worklist set kind = 'late_reversal' where kind = 'late_credit'"),
-    (accounts.SHEETS, "C7", "update account.crediting set late = late - 1 where member_id = 'C7' and late > 0"),
-    (accounts.WORKLIST, "journal", "update account.worklist set amount = amount + 1 where kind = 'overcredited'"),
-    (accounts.OWNED, "C7/", "delete from account.closing"),
-    (accounts.OWNED, "130900/", "delete from account.crediting where month = '2023-05'"),
-    (accounts.COMMANDED, "run ", "delete from runtime.command_log where command = 'account trueup'"),
-    (accounts.COMMANDED, "closing C7", "delete from runtime.command_log where command = 'account close'"),
-]
 
 
 @pytest.mark.parametrize(("query", "key", "plant"), PLANTS)

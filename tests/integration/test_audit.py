@@ -67,6 +67,7 @@ def test_since_goes_through_what_was_settled_since_and_checks_the_rest_whole(wor
     def looked(*options: str) -> tuple[int, dict[str, Any], dict[str, Any]]:
         done = working.command("audit", "--json", "--no-topics", *options)
         report = json.loads(done.stdout)
+        assert "Looked up to 截至: account claims.adjudicated " in done.stderr
         return done.returncode, report, {check["name"]: check["rows"] for check in report["checks"]}
 
     change = "update account.outcome set target = %s where (institution_id, claim_no, kind) = (%s, %s, %s)"
@@ -85,7 +86,8 @@ def test_since_goes_through_what_was_settled_since_and_checks_the_rest_whole(wor
     code, _, none = looked("--since", (later + timedelta(hours=1)).isoformat())
     assert (code, none["bytes_equal_columns"], none["decision_again_is_the_same"]) == (0, 0, 0)
     assert none["outcome_equals_postings"] == from_the_first["outcome_equals_postings"] > 0
-    assert working.command("audit", "--since", "yesterday").returncode == 2
+    for no_instant in ("yesterday", "0001-01-01", "9999-12-31T23:59:59-12:00"):
+        assert working.command("audit", "--since", no_instant).returncode == 2
 
 
 def test_a_claims_journey_is_shown(working: Deployment) -> None:

@@ -38,6 +38,9 @@ PLANTED = [
     ("delete from account.retention_release", "every_payment_journal_has_its_payment"),
     ("update runtime.command_log set reason = 'other' where command = 'fund pay'", "payments_are_commanded"),
     ("delete from runtime.command_log where command = 'fund release'", "payments_are_commanded"),
+    ("update account.payment_run set rule = 'by_item'", "payments_are_commanded"),
+    ("update account.payment_run set grounds = '{}'", "payments_are_commanded"),
+    ("update account.payment set month = '2099-01'", "payments_are_commanded"),
 ]
 
 
@@ -65,8 +68,9 @@ async def test_what_is_wrong_with_a_payment_is_seen_and_what_is_right_is_not(
     await gongji("fund", "repaid", *asked, "--reason", "退款")
     await gongji("fund", "release", "--region", ZHANJIANG, "--year", "2023", "--result", "80", "--reason", "考核")
     assert await breaches(connection) == {}
-    for table in ("payment", "payment_item", "retention_release", "repayment", "journal", "posting"):
+    for table in ("payment", "payment_item", "payment_run", "retention_release", "repayment", "journal", "posting"):
         await connection.execute(f"alter table account.{table} disable trigger user")
+    await connection.execute("alter table account.payment drop constraint payment_run_of")
     for planted, name in PLANTED:
         undone = connection.transaction()
         await undone.start()

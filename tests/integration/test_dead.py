@@ -122,6 +122,12 @@ def test_a_bugs_victims_are_redriven_in_order_and_an_operator_may_put_one_away(r
         (("redrive", "1", "--reason", " "), "say why"),
         (("discard", "--all"), "--reason"),
         (("list", "--since", "yesterday"), "ISO 8601"),
+        (("list", "--since", "0001-01-01"), "from year 1 to 9999"),  # in Shanghai; in UTC it is the year before
+        (("list", "--since", "9999-12-31T23:59:59-12:00"), "from year 1 to 9999"),
+        (("show", "0"), "Invalid value"),
+        (("show", "99999999999999999999"), "Invalid value"),
+        (("redrive", "99999999999999999999", "--reason", "x"), "Invalid value"),
+        (("discard", "1", "99999999999999999999", "--reason", "x"), "Invalid value"),
     ],
 )
 def test_what_was_meant_must_be_said(running: Deployment, arguments: tuple[str, ...], said: str) -> None:

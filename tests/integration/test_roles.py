@@ -8,6 +8,7 @@ import pytest
 from psycopg import sql
 
 from deploy.migrations import run as migrate
+from services.ops.audit.tables import CONSTRAINTS
 
 SERVICE, OPS = "gongji_service", "gongji_ops"
 
@@ -112,3 +113,15 @@ def test_no_role_gets_round_the_grants(owner: psycopg.Connection, role: str, tex
 def test_a_privilege_that_somebody_grants_is_seen(owner: psycopg.Connection) -> None:
     owner.execute("grant delete on account.posting to gongji_service")
     assert may(owner, SERVICE, "delete from account.posting")
+
+
+def test_the_audit_knows_every_constraint_that_migrations_make(owner: psycopg.Connection) -> None:
+    """One that a migration adds and the audit does not know would be missed by nobody."""
+    made = owner.execute("""
+        select c.oid::regclass::text, t.name from pg_class c join pg_namespace n on n.oid = c.relnamespace join (
+            select conrelid as relation, conname::text as name from pg_constraint where contype in ('c', 'p', 'u', 'f')
+            union select x.indrelid, i.relname::text from pg_index x join pg_class i on i.oid = x.indexrelid where x.indisunique
+        ) as t on t.relation = c.oid
+        where n.nspname in ('runtime', 'intake', 'eligibility', 'adjudication', 'account', 'crossregion') and c.relkind = 'r'
+    """).fetchall()
+    assert set(made) == {(table, name) for table, names in CONSTRAINTS.items() for name in names.split()}

@@ -243,6 +243,9 @@ TAMPERING = [
     ("delete from account.block where number = 2", "root", "cannot be made again"),
     ("update account.day_root set value = replace(convert_from(value, 'utf8'), 'sm3', 'sha256')::bytea", "root",
      "its blocks lead to"),
+    ("update account.day_root set root = set_byte(root, 31, get_byte(root, 31) # 1)", "root of", "is kept as"),
+    ("update account.day_root set made_at = made_at - interval '1 day'", "root of", "is kept as"),
+    ("update account.day_root set first_block = first_block - 1", "root of", "is kept as"),
     ("delete from account.day_root_announced; delete from account.day_root", "root of", "was published, and is not in the books"),
 ]  # fmt: skip
 

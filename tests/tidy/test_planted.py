@@ -23,5 +23,12 @@ def test_a_patch_fits_the_tree(patch: Patch) -> None:
     assert re.search(rf"def {test}\(" if test else "def test_", (ROOT / file).read_text(encoding="utf-8"))
 
 
+@pytest.mark.parametrize("patch", PATCHES, ids=lambda patch: patch.safety)
+def test_the_page_has_seen_a_patch_fail(patch: Patch) -> None:
+    """What has changed since was not seen failing: `tests/planted/run.py deploy/planted.md WORDS` sees it."""
+    page = (ROOT / "deploy" / "planted.md").read_text(encoding="utf-8")
+    assert re.search(rf"^\| {re.escape(patch.safety)} \| `{re.escape(patch.file)}` \| .* \| fails \|$", page, re.MULTILINE)
+
+
 def test_no_safety_is_taken_out_twice() -> None:
     assert len({patch.safety for patch in PATCHES}) == len(PATCHES)

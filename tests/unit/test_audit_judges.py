@@ -1,5 +1,6 @@
 """What the audit's own judges say of one row: nothing of a right one, and what is wrong with a wrong one."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -21,6 +22,7 @@ ZEROES = dict.fromkeys(
     ),
     0,
 )
+SETTLED_AT = datetime(2023, 6, 15, 0, 0, 0, 123_456, UTC)
 WHY = (reason("nothing_in_scope"),)
 
 
@@ -38,13 +40,14 @@ def outcome(**changed: Any) -> Outcome:
         "insured_region": "130900",
         "care_region": "130900",
         "event_id": event_id("claim", "H1", "C1"),
+        "settled_at": "2023-06-15T00:00:00.123Z",
     }
     return Outcome(**shown | changed)
 
 
 def row(**changed: Any) -> dict[str, Any]:
     kept = {"institution_id": "H1", "claim_no": "C1", "kind": "claim", "revision": 0, "member_id": "M1", "outcome": "settled"}
-    regions = {"insured_region": "130900", "care_region": "130900"}
+    regions = {"insured_region": "130900", "care_region": "130900", "payee": "", "settled_at": SETTLED_AT}
     return ZEROES | kept | regions | FEN | {"target": SETTLED} | changed
 
 
@@ -62,6 +65,12 @@ def test_a_right_row_is_let_pass() -> None:
         (row(target="claims.rejected"), outcome(), "announced on claims.rejected"),
         (row(care_region="440800"), outcome(), "treated in 130900"),
         (row(total=-1000), outcome(total="10.00"), "-10.00"),
+        (row(payee="member"), outcome(), "paid to the institution"),
+        (row(), outcome(payee="member"), "paid to member"),
+        (row(settled_at=SETTLED_AT + timedelta(milliseconds=1)), outcome(), "settled at 2023-06-15T00:00:00.123Z"),
+        (row(settled_at=SETTLED_AT - timedelta(days=1)), outcome(), "settled at"),
+        (row(), outcome(settled_at="yesterday"), "settled at yesterday"),
+        (row(), outcome(settled_at=msgspec.UNSET), "settled at UNSET"),
     ],
 )
 def test_bytes_that_say_otherwise_than_the_row_are_named(stored: dict[str, Any], said: Outcome, part: str) -> None:

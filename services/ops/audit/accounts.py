@@ -41,6 +41,26 @@ SHEETS = Query(
     """,
 )
 
+PAID_BY = Query(
+    Check(
+        "I1",
+        "credit_is_paid_by_its_source",
+        "每月划入由其资金来源支付",
+        "each month's credit is the posting it names: from the source it names, to the member's account",
+        ("account.crediting", "account.credit_run", "account.posting"),
+    ),
+    """
+    select c.member_id || ' ' || c.region || ' ' || c.month || ' run ' || c.run_id as key,
+        c.amount || ' fen of ' || c.source || ', posted '
+            || coalesce(p.debit || ' -> ' || p.credit || ': ' || p.amount, 'nothing') as what
+    from account.crediting c join account.credit_run r using (run_id) left join account.posting p using (journal_id, line)
+    where r.kind = 'monthly' and c.amount > 0 and (p.debit, p.credit, p.amount) is distinct from (
+        case c.source when 'pooled' then 'fund:' || c.region || ':account_credits'
+            when 'civil_servant' then 'fund:' || c.region || ':civil_servant_credits' else 'contributions' end,
+        'personal:' || c.member_id, c.amount)
+    """,
+)
+
 ONCE = Query(
     Check(
         "I4",
@@ -91,6 +111,9 @@ CLOSED = Query(
     from account.closing c left join account.posting p on p.journal_id = c.journal_id
         and p.debit = 'personal:' || c.member_id and p.credit = c.disposal || ':' || c.region
     group by c.member_id, c.number, c.amount having c.amount <> coalesce(sum(p.amount), 0)
+    union all
+    select member_id, 'was closed at ' || number || ', its journal is ' || journal_id from account.closing
+    where journal_id <> number
     union all
     select member_id, 'is closed again, and was not opened in between' from closing
     where following is not null and (opened is null or opened > following)
@@ -158,6 +181,15 @@ WORKLIST = Query(
     from posted p full join account.worklist w using (journal_id, line)
     where (p.amount, p.kind, p.whose) is distinct from
         (w.amount, w.kind, case w.kind when 'overcredited' then w.member_id else w.region end)
+    union all
+    select 'journal ' || w.journal_id || ' line ' || w.line,
+        'is of ' || w.region || ', ' || coalesce(w.institution_id || '/' || w.claim_no, 'no claim') || ', posted of '
+            || coalesce(c.region, w.region) || ', ' || j.issuer || '/' || j.number
+    from account.worklist w join account.journal j using (journal_id)
+    left join (select distinct journal_id, region from account.crediting) c using (journal_id)
+    where (w.institution_id, w.claim_no) is distinct from
+            (case when w.kind = 'late_reversal' then j.issuer end, case when w.kind = 'late_reversal' then j.number end)
+        or w.region <> c.region
     """,
 )
 
@@ -215,11 +247,14 @@ COMMANDED = Query(
     select 'run ' || r.run_id as key, 'no command of an operator says so' as what from account.credit_run r
     where not exists (
         select from runtime.command_log c where c.after->'run' = to_jsonb(r.run_id) and c.reason <> '' and c.who <> ''
-            and c.command = case r.kind when 'monthly' then 'account credit' else 'account trueup' end)
+            and c.command = case r.kind when 'monthly' then 'account credit' else 'account trueup' end
+            and (c.who, c.reason, c.after->>'region', c.after->'figures') = (r.who, r.reason, r.region, r.figures)
+            and (c.after->'months'->>0, c.after->'months'->>-1) = (r.first_month, r.last_month))
     union all
     select 'closing ' || k.member_id, 'no command of an operator says so' from account.closing k
     where not exists (
-        select from runtime.command_log c where c.command = 'account close' and c.after->'member_id' = to_jsonb(k.member_id))
+        select from runtime.command_log c where c.command = 'account close' and c.after->'member_id' = to_jsonb(k.member_id)
+            and (c.after->>'case', c.after->>'to') = (k.leaving, k.disposal))
     union all
     select 'opening ' || o.member_id, 'no command of an operator says so' from account.opening o
     where not exists (select from account.journal j where j.journal_id = o.number and j.kind = 'crediting')
@@ -233,4 +268,4 @@ COMMANDED = Query(
     """,
 )
 
-ACCOUNTS = family(SHEETS, ONCE, CLOSED, OPENED, WORKLIST, SETTLED, OWNED, COMMANDED)
+ACCOUNTS = family(SHEETS, PAID_BY, ONCE, CLOSED, OPENED, WORKLIST, SETTLED, OWNED, COMMANDED)

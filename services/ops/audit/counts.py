@@ -90,10 +90,11 @@ _NUMBERED = Query(
         select service, topic, partition, count(distinct seq) as n, count(*) as rows, min(seq) as first, max(seq) as last
         from numbers group by 1, 2, 3
     )
-    select {_LEASE} as key, l.out_seq || ' numbers were given out, the tables have ' || coalesce(c.n, 0) || ' from '
-        || coalesce(c.first, 0) || ' to ' || coalesce(c.last, 0) as what
-    from runtime.lease l left join counted c using (service, topic, partition)
-    where l.out_seq <> coalesce(c.n, 0) or c.rows <> c.n or c.first <> 1 or c.last <> l.out_seq
+    select service || ' ' || topic || '/' || partition as key,
+        coalesce(l.out_seq || ' numbers were given out', 'there is no lease') || ', the tables have '
+        || coalesce(c.n, 0) || ' from ' || coalesce(c.first, 0) || ' to ' || coalesce(c.last, 0) as what
+    from runtime.lease l full join counted c using (service, topic, partition)
+    where l.out_seq is null or l.out_seq <> coalesce(c.n, 0) or c.rows <> c.n or c.first <> 1 or c.last <> l.out_seq
     """,
 )
 

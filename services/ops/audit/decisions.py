@@ -25,7 +25,7 @@ _COLUMNS: Final = (
 _about = itemgetter("institution_id", "claim_no", "kind", "revision", "member_id", "outcome", "period")
 _amounts_kept, _amounts_said = itemgetter(*_COLUMNS), attrgetter(*_COLUMNS)
 _DECISIONS = f"""
-    select d.institution_id, d.claim_no, d.kind, d.revision, d.member_id, d.outcome, d.period, d.pack_hash, d.value,
+    select d.institution_id, d.claim_no, d.kind, d.revision, d.member_id, d.outcome, d.period, d.visited_on, d.pack_hash, d.value,
         {", ".join(f"d.{name}" for name in _COLUMNS)}, encode(s.digest, 'hex') as bound
     from adjudication.decision d left join intake.submission s using (institution_id, claim_no)
     where d.kind <> 'question' and ($1::text[] is null or d.member_id = any($1))
@@ -193,5 +193,8 @@ def as_stored(row: Row, event: Event, decision: Decision) -> str | None:
     if said_amounts != kept_amounts:
         name, one, other = next(three for three in zip(_COLUMNS, said_amounts, kept_amounts, strict=True) if three[1] != three[2])
         return f"{name} is {one} in the bytes, {other} in the table"
+    visited = None if event.claim is None else event.claim.visited_on
+    if visited != row["visited_on"]:  # policies, budgets and months of payment go by it
+        return f"the visit is on {visited} in the bytes, on {row['visited_on']} in the table"
     said = None if decision.policy is None else decision.policy.hash
     return None if said == row["pack_hash"] else f"decided under pack {said}, the table says {row['pack_hash']}"

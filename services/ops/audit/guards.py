@@ -89,6 +89,14 @@ _COMMANDS = Query(
         select from runtime.command_log c where c.command = a.command and c.after->'key_id' = to_jsonb(k.key_id)
             and c.after->'institution_id' = to_jsonb(k.institution_id))
     union all
+    select 'key ' || (c.after->>'key_id'),
+        'was revoked by command, and is ' || case when k.key_id is null then 'gone' else 'in force' end
+    from runtime.command_log c left join intake.api_key k on k.key_id = c.after->>'key_id'
+    where c.command = 'institution key revoke' and k.revoked_at is null
+    union all
+    select 'quarantine ' || id, state || case when closed_at is null then ', and not closed' else ', and closed' end
+    from runtime.quarantine where (state = 'held') <> (closed_at is null)
+    union all
     select 'command ' || id, 'without who or why' from runtime.command_log where who = '' or reason = ''
     """,
 )
@@ -118,6 +126,11 @@ _PACKS = Query(
     """
     select hash as key, 'the content has another hash' as what from adjudication.pack
     where encode(sha256(content), 'hex') <> hash
+    union all
+    select hash, 'the content is of ' || said.region || ' ' || said.version || ', the table says ' || p.region || ' ' || p.version
+    from adjudication.pack p cross join lateral (select convert_from(content, 'utf8')::jsonb as pack) as c
+    cross join lateral (select c.pack->>'region' as region, c.pack->'rules'->>'version' as version) as said
+    where (said.region, said.version) is distinct from (p.region, p.version)
     """,
 )
 

@@ -71,4 +71,33 @@ _SAME_ANSWER = Query(
     """,
 )
 
-ONCE = family(_ONE_ROW, _ONE_JOURNAL, _SAME_ANSWER)
+_REJECTED = Query(
+    Check(
+        "I4",
+        "rejections_are_kept",
+        "受理拒收原字节留存，只示本机构",
+        "what intake rejected is kept under its id with the bytes it announced, and shown to its own institution, once",
+        ("intake.rejection", "intake.outgoing"),
+    ),
+    """
+    with given as (
+        select event_id, value, rejected_institution as shown_to from intake.outgoing where target = 'claims.rejected'
+    ), shown as (
+        select event_id, coalesce(array_agg(shown_to) filter (where shown_to is not null), '{}') as to from given group by 1
+    ), kept as (
+        select event_id, nullif(convert_from(value, 'utf8')::json->>'institution_id', '') as institution from intake.rejection
+    )
+    select g.event_id as key, 'was rejected, and is not kept with the bytes announced' as what
+    from given g left join intake.rejection r using (event_id) where r.value is distinct from g.value
+    union all
+    select k.event_id,
+        'is of ' || coalesce(k.institution, 'nobody') || ', shown to ' || coalesce(array_to_string(s.to, ', '), 'nobody')
+    from kept k left join shown s using (event_id)
+    where s.to is distinct from case when k.institution is null then '{}' else array[k.institution] end
+    union all
+    select event_id, 'is no rejection, and shown to ' || rejected_institution from intake.outgoing
+    where rejected_institution is not null and target <> 'claims.rejected'
+    """,
+)
+
+ONCE = family(_ONE_ROW, _ONE_JOURNAL, _SAME_ANSWER, _REJECTED)

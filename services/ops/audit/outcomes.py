@@ -2,6 +2,7 @@
 # ruff: noqa: S608 - SQL put together from this package's own names
 
 from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from operator import attrgetter, itemgetter
 from typing import Any, Final, NamedTuple
 
@@ -28,8 +29,10 @@ _WITHOUT_ARTICLE: Final = frozenset({"nothing_in_scope", "unknown_item", "accoun
 
 _REJECTS: Final = reasons.REJECTED | reasons.REJECTS_USE
 
+_NONE, _MILLISECOND = timedelta(), timedelta(milliseconds=1)
 _ROWS = f"""
-    select institution_id, claim_no, kind, revision, member_id, outcome, target, insured_region, care_region, value,
+    select institution_id, claim_no, kind, revision, member_id, outcome, target, insured_region, care_region, settled_at,
+        payee, value,
         {", ".join(_AMOUNTS)}
     from account.outcome where kind <> 'answer' and ($1::timestamptz is null or settled_at >= $1)
 """
@@ -57,9 +60,20 @@ def as_stored(row: Row, said: Outcome) -> str | None:
             return f"{name} is {one} in the bytes, {yuan(fen)} in the table"
     if row["target"] != (REJECTED if said.outcome == "rejected" else SETTLED):
         return f"{said.outcome}, and announced on {row['target']}"
-    if (said.insured_region or "", said.care_region or "") != (row["insured_region"], row["care_region"]):
-        return f"insured in {said.insured_region}, treated in {said.care_region} by the bytes"
-    return None
+    where = (said.insured_region or "", said.care_region or "", said.payee or "")
+    if where != (row["insured_region"], row["care_region"], row["payee"]):
+        return f"insured in {where[0]}, treated in {where[1]}, paid to {where[2] or 'the institution'} by the bytes"
+    return _when(row, said)
+
+
+def _when(row: Row, said: Outcome) -> str | None:
+    """An audit --since goes by the table's instant; the bytes have its milliseconds."""
+    try:
+        if _NONE <= row["settled_at"] - datetime.fromisoformat(said.settled_at) < _MILLISECOND:  # type: ignore[arg-type]
+            return None
+    except (TypeError, ValueError):  # none, or no instant
+        pass
+    return f"settled at {said.settled_at} by the bytes, at {row['settled_at']} by the table"
 
 
 def under_its_id(row: Row, said: Outcome) -> str | None:

@@ -166,6 +166,13 @@ _COMMANDED = Query(
         select from runtime.command_log c where c.command = 'fund pay' and c.after->>'region' = r.region
             and c.after->>'month' = r.month and c.who = r.who and c.reason = r.reason)
     union all
+    select 'fund pay ' || r.region || '/' || r.month, 'was paid ' || r.rule || ', its grounds say '
+        || coalesce(r.grounds->>'rule', 'nothing')
+    from account.payment_run r where r.rule is distinct from r.grounds->>'rule'
+    union all
+    select distinct 'fund pay ' || p.region || '/' || p.month, 'was paid by no run'
+    from account.payment p left join account.payment_run r using (region, month) where r.region is null
+    union all
     select distinct 'fund release ' || r.region || '/' || r.year, 'no command says so'
     from account.retention_release r where r.who = '' or r.reason = '' or not exists (
         select from runtime.command_log c where c.command = 'fund release' and c.before->>'region' = r.region

@@ -71,6 +71,7 @@ def show(report: Report, console: Console) -> None:
             )
     if not report.topics_read:
         console.print("Topics were not read through (--topics does, however long they are). 未读取主题。")
+    console.print(f"Looked up to 截至: {_up_to(report)}.", markup=False, highlight=False)
     moving = (
         ""
         if report.quiescent
@@ -80,3 +81,9 @@ def show(report: Report, console: Console) -> None:
     console.print(
         f"{verdict} {len(report.findings)} checks in {report.seconds:.1f} s.{moving}", style="green" if report.ok else "bold red"
     )
+
+
+def _up_to(report: Report) -> str:
+    """How far each step was on the claims' way in the snapshot; partition by partition it is in the JSON."""
+    ways = groupby((lease for lease in report.leases if lease[1].startswith("claims.")), key=lambda lease: lease[:2])
+    return "; ".join(f"{service} {topic} {sum(lease[3] for lease in leases):,}" for (service, topic), leases in ways)

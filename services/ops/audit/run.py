@@ -22,6 +22,7 @@ from services.ops.audit.once import ONCE
 from services.ops.audit.outcomes import outcomes
 from services.ops.audit.path import path
 from services.ops.audit.payments import PAYMENTS
+from services.ops.audit.tables import TABLES
 from services.ops.audit.view import View
 from services.ops.audit.windows_paid import WINDOWS_PAID
 from shared.errors import ServerMissing
@@ -32,7 +33,7 @@ from shared.runtime.settings import Settings
 
 TOPICS_UP_TO: Final = 2_000_000  # records; beyond, topics are read through only when that is asked for
 # What mostly works in Postgres, and what mostly works here.
-ASKED: Final[tuple[Family, ...]] = (LEDGER, ACCOUNTS, PAYMENTS, ONCE, path, GUARDS, CLEARING, WINDOWS_PAID, COUNTS)
+ASKED: Final[tuple[Family, ...]] = (LEDGER, ACCOUNTS, PAYMENTS, ONCE, path, GUARDS, TABLES, CLEARING, WINDOWS_PAID, COUNTS)
 READ_THROUGH: Final[tuple[Family, ...]] = (hot, outcomes, announced)
 
 ELSEWHERE: Final = {
