@@ -14,6 +14,11 @@ _D = key_of("d")
 _O = key_of("o")
 _EVENT = """cross join lateral json_to_record(convert_from(o.value, 'utf8')::json)
     as e (institution_id text, claim_no text, kind text, number int, revision int)"""
+# Of every event there is, only what stands before the member is parsed; of a question all, for its number (intake makes no
+# revisions). Inside a JSON text a quote is escaped, so the first place that looks like the member's field is the field.
+_HEAD = """cross join lateral (
+    select case when starts_with(said, '{"kind":"question",') then said else split_part(said, ',"member_id":', 1) || '}' end::jsonb
+    from convert_from(o.value, 'utf8') as said offset 0) as e (head)"""
 _LOCATED = 100_000  # missing rows that are looked for in the outbox
 
 
@@ -186,9 +191,9 @@ _IN_ORDER = Query(
     ),
     f"""
     with accepted as materialized ( -- joined as a table is, by hashing, and not event by event
-        select o.source_partition as source, o.seq, e.institution_id, e.claim_no, e.kind,
-            coalesce(e.number, e.revision, 0) as revision
-        from intake.outgoing o {_EVENT} where o.target = 'claims.accepted'
+        select o.source_partition as source, o.seq, head->>'institution_id' as institution_id, head->>'claim_no' as claim_no,
+            head->>'kind' as kind, coalesce(head->>'number', '0')::int as revision
+        from intake.outgoing o {_HEAD} where o.target = 'claims.accepted'
     ), decided as (
         select d.institution_id, d.claim_no, d.kind, d.revision, e.source, e.seq as accepted_seq,
             lag(e.seq) over (partition by d.member_id, e.source order by d.ordinal) as earlier
