@@ -9,7 +9,6 @@ _AMOUNTS = (
     *("pooled", "large_expense", "civil_servant", "veterans", "account", "family_account", "cash"),
 )
 _FUNDS = ("pooled", "large_expense", "civil_servant", "veterans")
-_DECIDED = ("total", "own_paid", "over_limit", "pre_self_pay", "in_scope", "deductible", *_FUNDS)
 _REMOTE = "(o.insured_region <> '' and o.care_region <> '' and o.insured_region <> o.care_region)"
 _PAID = "(o.pooled + o.large_expense + o.civil_servant + o.veterans + o.account + o.family_account)"
 
@@ -163,27 +162,6 @@ _ADDS_UP = Query(
     """,
 )
 
-_AS_DECIDED = Query(
-    Check(
-        "I2",
-        "outcome_is_the_decision",
-        "结算金额等于核算决定",
-        "the amounts answered are the amounts decided",
-        ("account.outcome", "adjudication.decision"),
-    ),
-    f"""
-    select {_O} as key, 'decided ' || d.outcome || ' ' || d.total || ' (pooled ' || d.pooled || '), answered ' || o.outcome || ' '
-        || o.total || ' (pooled ' || o.pooled || ')' as what
-    from adjudication.decision d join account.outcome o using (institution_id, claim_no, kind, revision)
-    left join adjudication.decision b -- a null for all but revisions: what has no earlier one is not looked for
-        on (b.institution_id, b.claim_no, b.kind, b.revision)
-            = (d.institution_id, d.claim_no, 'claim', case when d.kind = 'claim' and d.revision > 0 then d.revision - 1 end)
-    where d.visited_on is not null -- a further revision is answered with its differences
-        and (d.outcome, {", ".join(f"d.{name} - coalesce(b.{name}, 0)" for name in _DECIDED)})
-            is distinct from (o.outcome, {", ".join(f"o.{name}" for name in _DECIDED)})
-    """,
-)
-
 _REVERSED = Query(
     Check(
         "I13",
@@ -264,7 +242,6 @@ LEDGER = family(
     _POSTINGS,
     _BALANCES,
     _ADDS_UP,
-    _AS_DECIDED,
     _REVERSED,
     _MIRRORED,
     _CORRECTS,
