@@ -21,22 +21,41 @@ def _net(name: str, account: str, *, grows: str) -> str:
     )
 
 
+# What one posting to the institution can be of an outcome: the account it comes from, the amount.
+_PLAIN = (
+    *((f"'fund:' || o.insured_region || ':{fund}'", f"o.{fund}") for fund in _FUNDS),
+    ("'personal:' || o.member_id", "o.account"),
+    ("'personal:' || o.family_payer", "o.family_account"),
+)
+_WHICH = " ".join(
+    f"when {account} then case when p.amount = {amount} then {1 << n} end" for n, (account, amount) in enumerate(_PLAIN)
+)
+_ALL = " + ".join(f"{1 << n} * ({amount} <> 0)::int" for n, (_, amount) in enumerate(_PLAIN))
+# Most outcomes at home have one such posting for each amount that is not nothing, and no other: of these nothing needs a sum.
 # Grouped by the whole key, so that the outcome's other columns need no join back to it.
-_BOOKED = f"""
-    select o.institution_id, o.claim_no, o.kind, o.revision, o.insured_region, o.care_region, o.payee,
-        {", ".join(f"o.{name}" for name in _FUNDS)}, o.account, o.family_account,
-        {", ".join(_net(f"booked_{fund}", f"'fund:' || o.insured_region || ':{fund}'", grows="debit") for fund in _FUNDS)},
-        {_net("personal", "'personal:' || o.member_id", grows="debit")},
-        {_net("family", "'personal:' || nullif(o.family_payer, '')", grows="debit")},
-        {_net("payable", "'payable:' || o.institution_id", grows="credit")},
-        {_net("member", "'member:' || o.insured_region || ':' || o.member_id", grows="credit")},
-        {_net("late", "'closed_accounts:' || o.insured_region", grows="debit")},
-        {_net("due_to", "'due_to:' || o.insured_region || ':' || o.care_region", grows="credit")},
-        {_net("due_from", "'due_from:' || o.care_region || ':' || o.insured_region", grows="debit")},
-        coalesce(sum(p.amount), 0) as gross
+_NOT_PLAIN = f"""
+    select o.institution_id, o.claim_no, o.kind, o.revision, o.member_id, o.insured_region, o.care_region, o.payee,
+        o.family_payer, o.journal_id, {", ".join(f"o.{name}" for name in _FUNDS)}, o.account, o.family_account
     from account.outcome o left join account.posting p using (journal_id)
     where o.kind <> 'answer' and (o.journal_id is not null or {_PAID} <> 0)
     group by o.institution_id, o.claim_no, o.kind, o.revision
+    having o.kind = 'reversal' or o.payee <> '' or o.family_payer = o.member_id or {_REMOTE}
+        or count(p.journal_id) <> {" + ".join(f"({amount} <> 0)::int" for _, amount in _PLAIN)}
+        or coalesce(bit_or(case when p.amount > 0 and p.credit = 'payable:' || o.institution_id then
+            case p.debit {_WHICH} end end), 0) <> {_ALL}
+"""
+_BOOKED = f"""
+    select o.*, s.* from ({_NOT_PLAIN}) as o cross join lateral (
+        select {", ".join(_net(f"booked_{fund}", f"'fund:' || o.insured_region || ':{fund}'", grows="debit") for fund in _FUNDS)},
+            {_net("personal", "'personal:' || o.member_id", grows="debit")},
+            {_net("family", "'personal:' || nullif(o.family_payer, '')", grows="debit")},
+            {_net("payable", "'payable:' || o.institution_id", grows="credit")},
+            {_net("member", "'member:' || o.insured_region || ':' || o.member_id", grows="credit")},
+            {_net("late", "'closed_accounts:' || o.insured_region", grows="debit")},
+            {_net("due_to", "'due_to:' || o.insured_region || ':' || o.care_region", grows="credit")},
+            {_net("due_from", "'due_from:' || o.care_region || ':' || o.insured_region", grows="debit")},
+            coalesce(sum(p.amount), 0) as gross
+        from account.posting p where p.journal_id = o.journal_id) as s
 """
 
 _OUTCOMES_BOOKED = Query(
