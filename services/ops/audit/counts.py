@@ -88,7 +88,7 @@ _NUMBERED = Query(
         union all select service, topic, partition, seq from runtime.quarantine
     ), counted as (
         select service, topic, partition, count(distinct seq) as n, count(*) as rows, min(seq) as first, max(seq) as last
-        from numbers group by 1, 2, 3
+        from numbers group by partition, service, topic -- numbers are compared faster than names
     )
     select {_LEASE} as key, l.out_seq || ' numbers were given out, the tables have ' || coalesce(c.n, 0) || ' from '
         || coalesce(c.first, 0) || ' to ' || coalesce(c.last, 0) as what
