@@ -9,7 +9,8 @@ import pytest
 from services.ops.audit.check import SHOWN, Check, Finding
 from services.ops.audit.outcomes import as_stored, name_of, under_its_id, with_reasons
 from services.ops.audit.view import Position, View
-from shared.events import ACCEPTED, ADJUDICATED, ELIGIBLE, SETTLED, SUBMITTED
+from shared.claim import Reversal
+from shared.events import ACCEPTED, ADJUDICATED, ELIGIBLE, SETTLED, SUBMITTED, Event, encode
 from shared.identity import event_id
 from shared.outcome import Outcome
 from shared.reasons import Reason, reason
@@ -153,3 +154,14 @@ def test_what_may_still_be_on_its_way(moved: dict[str, Position], decided: list[
     seen = view(**moved)
     assert (seen.decided_all, seen.answered_all) == (decided, answered)
     assert seen.quiescent == (not moved)
+
+
+def test_an_event_begins_with_its_key_and_names_its_member_and_digest_only_once() -> None:
+    """Where the audit's SQL looks for them in the bytes, whatever a sender's number holds."""
+    number = 'C","member_id":"M9","digest":"00","'
+    reversal = Reversal(claim_no=number, institution_id=number, reversed_at="", reason=number)
+    key: dict[str, Any] = {"kind": "reversal", "event_id": "e", "institution_id": number, "claim_no": number}
+    said = encode(Event(**key, member_id=number, digest="ab", accepted_at="", reversal=reversal))
+    head, rest = said.split(b',"member_id":')
+    assert msgspec.json.decode(head + b"}") == key
+    assert rest.split(b',"digest":"')[1:] == [rest[rest.index(b'ab","accepted_at"') :]]

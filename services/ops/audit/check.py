@@ -17,6 +17,17 @@ UNREADABLE = (
 SHOWN = 20  # breaches listed; all are counted
 
 
+# Of what the queries find, all is counted and the first few of each check are fetched.
+_FIRST = f"""
+    select name, key, what, due, breaches, in_flight from (
+        select name, key, what, due, count(*) filter (where due) over named as breaches,
+            count(*) filter (where not due) over named as in_flight,
+            row_number() over (partition by name order by due desc, key collate "C") as place
+        from ({{}}) as judged window named as (partition by name)
+    ) as counted where place <= {SHOWN} order by name, place
+"""
+
+
 class Check(NamedTuple):
     """One statement that must hold. ``reads``: tables, topics or keys it rests on."""
 
@@ -67,35 +78,51 @@ class Query(NamedTuple):
     arguments: Callable[[View], tuple[object, ...]] = lambda _: ()
 
 
+class Joint(NamedTuple):
+    """Checks that rest on one join, as one SQL that gives the breaches of all: (name of the check, key, what, due)."""
+
+    checks: tuple[Check, ...]
+    sql: str
+    arguments: Callable[[View], tuple[object, ...]] = lambda _: ()
+
+
 async def ask(view: View, query: Query) -> Finding:
     """Runs one query. What it cannot even read is a breach of its own."""
-    tables = [name for name in query.check.reads if "." in name]
-    finding = Finding(query.check, rows=await view.rows(tables))
-    text = query.sql.replace("{parts}", str(view.partitions))
-    due = "" if re.search(r"\bas due\b", text) else ", true as due"
+    due = "" if re.search(r"\bas due\b", query.sql) else ", true as due"
+    sql = f"select '{query.check.name}' as name, *{due} from ({query.sql}) as found"
+    return (await ask_together(view, Joint((query.check,), sql, query.arguments)))[0]
+
+
+async def ask_together(view: View, joint: Joint) -> list[Finding]:
+    """Runs the query of several checks. What it cannot even read is a breach of each."""
+    findings = {
+        check.name: Finding(check, rows=await view.rows([name for name in check.reads if "." in name])) for check in joint.checks
+    }
     try:
         async with view.connection.transaction():  # a savepoint: the next check still looks
             found = await view.connection.fetch(
-                "select key, what, due, count(*) filter (where due) over () as breaches,"
-                f" count(*) filter (where not due) over () as in_flight from (select *{due} from ({text}) as found) as judged"
-                f' order by due desc, key collate "C" limit {SHOWN}',
-                *query.arguments(view),
+                _FIRST.format(joint.sql.replace("{parts}", str(view.partitions))), *joint.arguments(view)
             )
     except UNREADABLE as unreadable:
-        finding.breach(query.check.name, f"cannot be read: {unreadable}")
-        return finding
+        for name, finding in findings.items():
+            finding.breach(name, f"cannot be read: {unreadable}")
+        return list(findings.values())
     for row in found:
+        finding = findings[row["name"]]
         finding.total, finding.in_flight = row["breaches"], row["in_flight"]
         if row["due"]:
             finding.breaches.append(Breach(row["key"], row["what"]))
-    return finding
+    return list(findings.values())
 
 
-def family(*queries: Query) -> Family:
+def family(*queries: Query | Joint) -> Family:
     """Queries as a family."""
 
     async def look(view: View) -> list[Finding]:
-        return [await ask(view, query) for query in queries]
+        found = []
+        for query in queries:
+            found += await ask_together(view, query) if isinstance(query, Joint) else [await ask(view, query)]
+        return found
 
     return look
 

@@ -88,7 +88,7 @@ _NUMBERED = Query(
         union all select service, topic, partition, seq from runtime.quarantine
     ), counted as (
         select service, topic, partition, count(distinct seq) as n, count(*) as rows, min(seq) as first, max(seq) as last
-        from numbers group by 1, 2, 3
+        from numbers group by partition, service, topic -- numbers are compared faster than names
     )
     select service || ' ' || topic || '/' || partition as key,
         coalesce(l.out_seq || ' numbers were given out', 'there is no lease') || ', the tables have '

@@ -1,11 +1,11 @@
 """One pass over all decisions, member by member in the order in which they were made, for whoever wants to look.
 
-Memory holds one member at a time. What a decision's own bytes must say (I2, I5, I20) is looked at here; what needs the engine
+Memory holds a page of members at a time. What a decision's own bytes must say (I2, I20) is looked at here; what needs the engine
 (I3, I13, I16) is handed in from above.
 """
 # ruff: noqa: S608 - SQL put together from this package's own names
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from operator import attrgetter, itemgetter
 from typing import Final, NamedTuple, Protocol
 
@@ -26,15 +26,19 @@ _about = itemgetter("institution_id", "claim_no", "kind", "revision", "member_id
 _amounts_kept, _amounts_said = itemgetter(*_COLUMNS), attrgetter(*_COLUMNS)
 _DECISIONS = f"""
     select d.institution_id, d.claim_no, d.kind, d.revision, d.member_id, d.outcome, d.period, d.visited_on, d.pack_hash, d.value,
-        {", ".join(f"d.{name}" for name in _COLUMNS)}, encode(s.digest, 'hex') as bound
-    from adjudication.decision d left join intake.submission s using (institution_id, claim_no)
-    where d.kind <> 'question' and ($1::text[] is null or d.member_id = any($1))
-    order by d.member_id collate "C", d.ordinal
+        {", ".join(f"d.{name}" for name in _COLUMNS)}
+    from adjudication.decision d where d.kind <> 'question' and ($1::text[] is null or d.member_id = any($1))
+    order by d.member_id, d.ordinal
 """
 _COUNTERS = """
     select member_id, period, name, used, ceiling, version from adjudication.counter
-    where $1::text[] is null or member_id = any($1)
-    order by member_id collate "C", period collate "C", name collate "C"
+    where member_id = any($1::text[]) order by member_id, period, name
+"""
+_UNDECIDED = """
+    select member_id, period, name, used, ceiling, version from adjudication.counter c
+    where ($1::text[] is null or member_id = any($1)) and not exists (
+        select from adjudication.decision d where d.kind <> 'question' and d.member_id = c.member_id)
+    order by member_id, period, name
 """
 # Decisions bear no time. Of whom there is an outcome since then, or a decision without one yet, all are gone through again.
 _MEMBERS = """
@@ -85,13 +89,6 @@ _BYTES: Final = Check(
     "a decision's bytes say what its row says",
     ("adjudication.decision",),
 )
-_CONTENT: Final = Check(
-    "I5",
-    "decided_on_the_first_content",
-    "按首次提交内容核算",
-    "each decision rests on the content its number is bound to",
-    ("adjudication.decision", "intake.submission"),
-)
 _REGION: Final = Check(
     "I20",
     "pack_is_of_the_insured_region",
@@ -109,7 +106,7 @@ def decisions(*makers: Callable[[int], Observer]) -> Family:
         if view.since is not None:
             members = [row["member_id"] for row in await view.connection.fetch(_MEMBERS, view.since)]
         rows = await view.connection.fetchval(_COUNT, members)
-        own = [Finding(check, rows=rows) for check in (_BYTES, _CONTENT, _REGION)]
+        own = [Finding(check, rows=rows) for check in (_BYTES, _REGION)]
         observers = [make(rows) for make in makers]
         async for past in _members(view.connection, own, members):
             for observer in observers:
@@ -124,42 +121,37 @@ def decisions(*makers: Callable[[int], Observer]) -> Family:
 
 
 async def _members(connection: asyncpg.Connection, own: Sequence[Finding], members: Sequence[str] | None) -> AsyncIterator[Past]:
-    """Merges decisions and accumulators, both sorted by member."""
-    counters = _grouped(pages(connection, _COUNTERS, members))
-    ahead = await anext(counters, None)
-    async for member_id, rows in _grouped(pages(connection, _DECISIONS, members)):
-        while ahead is not None and ahead[0] < member_id:  # accumulators of a member without any decision
-            yield Past(ahead[0], (), _kept(ahead[1]))
-            ahead = await anext(counters, None)
-        kept: Mapping[tuple[str, str], Kept] = {}
-        if ahead is not None and ahead[0] == member_id:
-            kept = _kept(ahead[1])
-            ahead = await anext(counters, None)
-        yield Past(member_id, [one for row in rows if (one := _read(row, own)) is not None], kept)
-    while ahead is not None:
-        yield Past(ahead[0], (), _kept(ahead[1]))
-        ahead = await anext(counters, None)
+    """Members with their accumulators; at the end those of whom there are accumulators and no decision."""
+    async for several in _by_member(pages(connection, _DECISIONS, members)):
+        kept = _kept(await connection.fetch(_COUNTERS, list(several)))
+        for member_id, rows in several.items():
+            yield Past(member_id, [one for row in rows if (one := _read(row, own)) is not None], kept.get(member_id, {}))
+    async for page in pages(connection, _UNDECIDED, members):
+        for member_id, counters in _kept(page).items():
+            yield Past(member_id, (), counters)
 
 
-async def _grouped(found: AsyncIterable[Sequence[asyncpg.Record]]) -> AsyncIterator[tuple[str, list[asyncpg.Record]]]:
-    whose, group = "", list[asyncpg.Record]()
+async def _by_member(found: AsyncIterable[Sequence[asyncpg.Record]]) -> AsyncIterator[Mapping[str, list[asyncpg.Record]]]:
+    """Each page's members with all their rows: the last one waits for the next page."""
+    groups: dict[str, list[asyncpg.Record]] = {}
     async for page in found:
         for row in page:
-            if row["member_id"] != whose:
-                if group:
-                    yield whose, group
-                whose, group = row["member_id"], []
-            group.append(row)
-    if group:
-        yield whose, group
+            groups.setdefault(row["member_id"], []).append(row)
+        last, rows = groups.popitem()
+        yield groups
+        groups = {last: rows}
+    yield groups
 
 
-def _kept(rows: Sequence[asyncpg.Record]) -> dict[tuple[str, str], Kept]:
-    return {(row["period"], row["name"]): Kept(row["used"], row["ceiling"], row["version"]) for row in rows}
+def _kept(rows: Iterable[asyncpg.Record]) -> dict[str, dict[tuple[str, str], Kept]]:
+    kept: dict[str, dict[tuple[str, str], Kept]] = {}
+    for member_id, period, name, used, ceiling, version in rows:
+        kept.setdefault(member_id, {})[period, name] = Kept(used, ceiling, version)
+    return kept
 
 
 def _read(row: asyncpg.Record, own: Sequence[Finding]) -> Decided | None:
-    said, content, region = own
+    said, region = own
     name = name_of(row)
     try:
         event = decode(row["value"])
@@ -177,8 +169,6 @@ def _read(row: asyncpg.Record, own: Sequence[Finding]) -> Decided | None:
         return None
     if wrong := as_stored(row, event, decision):
         said.breach(name, wrong)
-    if row["kind"] != "reversal" and event.digest != row["bound"]:
-        content.breach(name, "the number is bound to other content than was decided on")
     if event.verdict is not None and decision.policy is not None and decision.policy.region != event.verdict.region:
         region.breach(name, f"insured in {event.verdict.region}, decided by {decision.policy.region}")
     return Decided(name, event, decision)

@@ -1,6 +1,7 @@
 """Checks side by side on one snapshot: what works in Postgres, what works here, and for large books in other processes."""
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
@@ -43,6 +44,7 @@ async def lane(families: Iterable[Family], view: View) -> list[Finding]:
 
 
 def _in_a_process(dsn: str, snapshot: str, given: dict[str, Any], family: Family) -> list[Finding]:
+    gc.disable()  # what passes through, millions of rows, goes by its counts: there are no cycles to look for
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_beside(dsn, snapshot, given, (family,)))
 

@@ -16,6 +16,7 @@ from services.ops.audit.clearing import CLEARING
 from services.ops.audit.counts import COUNTS
 from services.ops.audit.guards import GUARDS
 from services.ops.audit.hot import Hot, hot, sample
+from services.ops.audit.joined import JOINED
 from services.ops.audit.lanes import enough_memory, in_lanes
 from services.ops.audit.ledger import LEDGER
 from services.ops.audit.once import ONCE
@@ -33,7 +34,9 @@ from shared.runtime.settings import Settings
 
 TOPICS_UP_TO: Final = 2_000_000  # records; beyond, topics are read through only when that is asked for
 # What mostly works in Postgres, and what mostly works here.
-ASKED: Final[tuple[Family, ...]] = (LEDGER, ACCOUNTS, PAYMENTS, ONCE, path, GUARDS, TABLES, CLEARING, WINDOWS_PAID, COUNTS)
+ASKED: Final[tuple[Family, ...]] = (
+    *(LEDGER, ACCOUNTS, PAYMENTS, ONCE, JOINED, path, GUARDS, TABLES, CLEARING, WINDOWS_PAID, COUNTS),
+)
 READ_THROUGH: Final[tuple[Family, ...]] = (hot, outcomes, announced)
 
 ELSEWHERE: Final = {
