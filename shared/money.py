@@ -23,7 +23,7 @@ def fen(yuan: str) -> int:
     if match is None:
         raise ValueError(f"not an amount in yuan with at most two decimals: {yuan[:40]!r}")
     whole, cents = match.groups()
-    return int(whole) * 100 + (int(cents.ljust(2, "0")) if cents else 0)
+    return int(whole + cents.ljust(2, "0")) if cents else int(whole) * 100
 
 
 def signed_fen(text: str) -> int:

@@ -16,7 +16,7 @@ from shared.events import Event
 Key = tuple[str, str, str, int]  # institution, claim number, kind, revision
 
 
-class Answer(msgspec.Struct, frozen=True):
+class Answer(msgspec.Struct, frozen=True, array_like=True):
     """An outcome as it is kept: once announced, and announced again, byte for byte, to whoever asks again."""
 
     key: Key

@@ -10,7 +10,7 @@ from shared.money import signed_fen
 from shared.outcome import Outcome
 
 
-class Sums(msgspec.Struct, frozen=True, kw_only=True):
+class Sums(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """All amounts of one outcome in fen: of a settlement >= 0, of a reversal <= 0, of a rejection zero."""
 
     total: int = 0

@@ -5,6 +5,7 @@ again and says how each fen came about.
 """
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from services.adjudication import decision, rules
 from services.adjudication.bill import Bill, TraceLine
@@ -21,21 +22,41 @@ from services.adjudication.counters import (
 from services.adjudication.plan import Plan
 from services.adjudication.rulebook import Rulebook
 from shared.claim import Amounts, Claim
-from shared.events import Decision, Verdict
+from shared.events import Decision, PolicyRef, Verdict
 from shared.policy import Version
 from shared.quote import staleness
 from shared.reasons import reason
 
 
-def counter_keys(claim: Claim, verdict: Verdict, version: Version | None) -> tuple[CounterKey, ...]:
-    """The accumulators that deciding the claim may touch; none where no fund can pay by accumulators."""
-    if version is None or verdict.rejection or verdict.fund_closed:
-        return ()
+class Prepared(NamedTuple):
+    """What the funds decide a claim by: worked out once, to know the accumulators, and used again for the decision on them."""
+
+    plan: Plan
+    amounts: Amounts
+    period: str
+    keys: tuple[CounterKey, ...]  # that deciding the claim may touch
+
+
+def prepare(claim: Claim, verdict: Verdict, version: Version | None) -> Prepared | None:
+    """None where no fund can pay by accumulators. Raises ValueError where nobody says how the cost divides."""
+    if version is None or verdict.rejection or verdict.fund_closed or verdict.member is None:
+        return None
     rulebook = Rulebook.of(version)
     plan = rulebook.plan(claim.benefit, claim.visited_on, verdict)
-    if plan.missing or not _pays_for_anything(plan, _amounts(claim, verdict)):
-        return ()
-    return _keys(claim, plan, version, rulebook.period(claim.visited_on))
+    if plan.missing is not None:
+        return None
+    amounts = _amounts(claim, verdict)
+    if not _pays_for_anything(plan, amounts):
+        return None
+    period = rulebook.period(claim.visited_on)
+    visit = visit_period(claim.visited_on, claim.institution_id)
+    return Prepared(plan, amounts, period, keys(plan.counters, claim.member_id, version.ref.region, period, visit))
+
+
+def counter_keys(claim: Claim, verdict: Verdict, version: Version | None) -> tuple[CounterKey, ...]:
+    """The accumulators that deciding the claim may touch; none where no fund can pay by accumulators. Raises as ``prepare``."""
+    prepared = prepare(claim, verdict, version)
+    return () if prepared is None else prepared.keys
 
 
 def decide(
@@ -44,44 +65,56 @@ def decide(
     version: Version | None,
     counters: Counters,
     trace: list[TraceLine] | None = None,
+    *,
+    prepared: Prepared | None = None,
 ) -> Decision:
     """Decides a claim and books its accumulators. With ``trace``, appends how each amount came about.
 
     A claim that carries a quote is settled only if the funds pay what was quoted. ``version`` may be None only where
-    the verdict rejects. Raises ValueError for a verdict without policy otherwise.
+    the verdict rejects. Raises ValueError for a verdict without policy otherwise. ``prepared``: what ``prepare`` gave for
+    the same three, where the caller has it.
     """
+    prepared = prepared or prepare(claim, verdict, version)
     if claim.quote is not None:
-        now = _decide(claim, verdict, version, counters.apart(), None)
+        now = _decide(claim, verdict, version, prepared, counters.apart(), None)
         stale = staleness(claim, now) if now.outcome == "settled" else None
         if stale is not None:
             return decision.quote_stale(now, stale)
-    return _decide(claim, verdict, version, counters, trace)
+    return _decide(claim, verdict, version, prepared, counters, trace)
 
 
-def _decide(
-    claim: Claim, verdict: Verdict, version: Version | None, counters: Counters, trace: list[TraceLine] | None
+def _decide(  # noqa: PLR0917 - what ``decide`` is given
+    claim: Claim,
+    verdict: Verdict,
+    version: Version | None,
+    prepared: Prepared | None,
+    counters: Counters,
+    trace: list[TraceLine] | None,
 ) -> Decision:
+    if prepared is None or version is None:
+        return _without_accumulators(claim, verdict, version)
+    try:
+        return _pay(verdict, version.ref, prepared, counters, trace)
+    except rules.NotConfigured as reached:
+        before = {key.name: counters.used(key) for key in prepared.keys}
+        return decision.not_configured(reached.missing.reason(), verdict.articles, version.ref, prepared.period, before)
+
+
+def _without_accumulators(claim: Claim, verdict: Verdict, version: Version | None) -> Decision:
+    """Rejected, or settled without a fund."""
     if verdict.rejection is not None:
         return decision.rejected(verdict.rejection, verdict.articles, verdict.policy)
     if version is None:
         raise ValueError("a verdict that does not reject needs the version in force")
-    rulebook = Rulebook.of(version)
     if verdict.member is None:
         raise ValueError("a verdict that does not reject needs the member's facts")
+    rulebook = Rulebook.of(version)
     plan = rulebook.plan(claim.benefit, claim.visited_on, verdict)
     if plan.missing is not None:
         return decision.rejected(plan.missing.reason(), verdict.articles, version.ref)
-    amounts = _amounts(claim, verdict)
+    reasons = verdict.fund_closed or (_NOTHING,)
     period = rulebook.period(claim.visited_on)
-    if verdict.fund_closed:
-        return decision.without_funds(amounts, verdict.fund_closed, verdict.articles, version.ref, period)
-    if not _pays_for_anything(plan, amounts):
-        return decision.without_funds(amounts, (_NOTHING,), verdict.articles, version.ref, period)
-    try:
-        return _pay(claim, verdict, version, plan=plan, period=period, counters=counters, trace=trace)
-    except rules.NotConfigured as reached:
-        before = {key.name: counters.used(key) for key in _keys(claim, plan, version, period)}
-        return decision.not_configured(reached.missing.reason(), verdict.articles, version.ref, period, before)
+    return decision.without_funds(_amounts(claim, verdict), reasons, verdict.articles, version.ref, period)
 
 
 def explain(
@@ -129,18 +162,8 @@ _NOTHING = reason("nothing_in_scope")
 _BELOW_A_FEN = reason("nothing_in_scope", zh="按比例计算不足半分", en="the fund's share is less than half a fen")
 
 
-def _pay(
-    claim: Claim,
-    verdict: Verdict,
-    version: Version,
-    *,
-    plan: Plan,
-    period: str,
-    counters: Counters,
-    trace: list[TraceLine] | None,
-) -> Decision:
-    amounts = _amounts(claim, verdict)
-    found = _keys(claim, plan, version, period)
+def _pay(verdict: Verdict, policy: PolicyRef, prepared: Prepared, counters: Counters, trace: list[TraceLine] | None) -> Decision:
+    plan, amounts, period, found = prepared
     before = {key.name: counters.used(key) for key in found}
     bill = Bill(amounts, before.copy(), {}, trace, verdict.beyond)
     if amounts.in_scope:
@@ -154,19 +177,13 @@ def _pay(
         name = key.name
         if after[name] != before[name]:
             counters.book(key, after[name], bill.ceilings.get(name))
-    funds = bill.funds
-    if not funds["pooled"]:
+    if not bill.funds["pooled"]:
         if bill.within is not None:
             bill.reasons.insert(0, bill.within)
         elif not bill.reasons:
             bill.reasons.append(_BELOW_A_FEN)
     articles = _merged(verdict.articles, plan.articles, tuple(bill.articles))
-    return decision.paid(bill, articles, version.ref, period, before)
-
-
-def _keys(claim: Claim, plan: Plan, version: Version, period: str) -> tuple[CounterKey, ...]:
-    visit = visit_period(claim.visited_on, claim.institution_id)
-    return keys(plan.counters, claim.member_id, version.ref.region, period, visit)
+    return decision.paid(bill, articles, policy, period, before)
 
 
 def _keys_of(claim: Claim, decided: Decision, names: Iterable[str]) -> tuple[CounterKey, ...]:

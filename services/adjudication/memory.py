@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 
+import msgspec
+
 from services.adjudication.counters import Counter, CounterKey
 from services.adjudication.store import ClaimKey, InboxKey, Ruling, counters_of, whose
-from shared.events import encode
+from shared.events import Event, encode
 from shared.policy import Version
 from shared.runtime.kept import Kept
 from shared.runtime.step import Filed, Tx
@@ -63,7 +65,7 @@ class MemoryStore:
             self._shelf(key)[key] = counter
         for item in filed:
             event, decision = item.decision.event, item.decision.event.decision
-            value = b"" if event.kind == "question" else encode(event)
+            value = b"" if event.kind == "question" else self._kept(event)
             self._events[event.inbox_key] = value
             if self._past is not None:
                 self._past.append((event.member_id, event.kind, value))
@@ -72,6 +74,10 @@ class MemoryStore:
                 self._standing.pop(claim, None)
             elif decision is not None and item.decision.latest_first:
                 self._standing[claim] = whose(event)
+
+    def _kept(self, event: Event) -> bytes:
+        """A reversal takes back a decision; the verdict is for whoever looks back further, which a replay never does."""
+        return encode(event if self._past is not None else msgspec.structs.replace(event, verdict=None))
 
     def _shelf(self, key: CounterKey) -> Kept[CounterKey, Counter]:
         return self._visits if key.name.startswith("visit.") else self._counters

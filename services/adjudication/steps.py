@@ -28,6 +28,7 @@ class Facts:
     originals: dict[ClaimKey, Event] = field(default_factory=dict)  # decided claims that are, or may be, reversed
     standing: dict[tuple[str, str], list[ClaimKey]] = field(default_factory=dict)  # (member, city's period), oldest first
     histories: dict[str, list[Event]] = field(default_factory=dict)  # of members with a year to be worked out again
+    prepared: dict[InboxKey, engine.Prepared] = field(default_factory=dict)  # claims that funds may pay by accumulators
 
 
 class AdjudicationStep:
@@ -57,24 +58,32 @@ class AdjudicationStep:
         """The inbox, the claims to be reversed, and every accumulator that may move, locked in key order."""
         reversals = [event for event in events if event.kind == "reversal"]
         wanted = [_claim(event) for event in reversals]
-        known, stored = await self._store.known(tx, [event.inbox_key for event in events], wanted)
+        inbox = [event.inbox_key for event in events]
+        known, stored = await self._store.known(tx, inbox, wanted)
         originals = {claim: decode(value) for claim, value in stored.items()}
-        keys: list[CounterKey] = []
-        for event in events:
-            if event.inbox_key in known:
-                continue
-            if event.claim is not None and event.verdict is not None:
-                keys += engine.counter_keys(event.claim, event.verdict, self._version(event))
+        prepared = self._prepared([(key, event) for key, event in zip(inbox, events, strict=True) if key not in known])
+        keys = [key for one in prepared.values() for key in one.keys]
         for original in originals.values():
             if original.claim is not None and original.decision is not None:
                 keys += engine.reversal_keys(original.claim, original.decision)
         histories = await self._histories(tx, events, known, keys)
-        facts = Facts(known, Counters(await self._store.counters(tx, keys)), originals, histories=histories)
+        counters = Counters(await self._store.counters(tx, keys))
+        facts = Facts(known, counters, originals, histories=histories, prepared=prepared)
         if self._latest_first and reversals:
             members = sorted({event.member_id for event in reversals})
             for member, period, claim in await self._store.standing(tx, members):
                 facts.standing.setdefault((member, period), []).append(claim)
         return facts
+
+    def _prepared(self, events: Sequence[tuple[InboxKey, Event]]) -> dict[InboxKey, engine.Prepared]:
+        """What the first event of each key is decided by, where funds may pay by accumulators."""
+        found: dict[InboxKey, engine.Prepared] = {}
+        for key, event in events:
+            if event.claim is not None and event.verdict is not None and key not in found:
+                one = engine.prepare(event.claim, event.verdict, self._version(event))
+                if one is not None:
+                    found[key] = one
+        return found
 
     async def _histories(
         self, tx: Tx, events: Sequence[Event], known: set[InboxKey], keys: list[CounterKey]
@@ -92,11 +101,12 @@ class AdjudicationStep:
 
     def decide(self, event: Event, facts: Facts) -> Ruling | list[Ruling] | None:
         """The first event of a key wins; a later one is dropped. Raises ValueError for a reversal without its claim."""
-        if event.inbox_key in facts.known:
+        key = event.inbox_key
+        if key in facts.known:
             return None
-        facts.known.add(event.inbox_key)
+        facts.known.add(key)
         if event.kind in {"claim", "reversal"}:
-            ruling = self._claim(event, facts) if event.kind == "claim" else self._reversal(event, facts)
+            ruling = self._claim(event, facts, key) if event.kind == "claim" else self._reversal(event, facts)
             if event.member_id in facts.histories:
                 facts.histories[event.member_id].append(ruling.event)
             return ruling
@@ -119,12 +129,12 @@ class AdjudicationStep:
         """Decisions and accumulators, one statement each."""
         await self._store.record(tx, filed)
 
-    def _claim(self, event: Event, facts: Facts) -> Ruling:
+    def _claim(self, event: Event, facts: Facts, key: InboxKey) -> Ruling:
         claim, verdict = event.claim, event.verdict
         if claim is None or verdict is None:
             raise ValueError("a claim's event carries the claim and eligibility's verdict")
         version = self._version(event)
-        decision = engine.decide(claim, verdict, version, facts.counters)
+        decision = engine.decide(claim, verdict, version, facts.counters, prepared=facts.prepared.get(key))
         decided = msgspec.structs.replace(event, decision=decision)
         facts.originals[_claim(event)] = decided
         latest_first = decision.outcome == "settled" and version is not None and _latest_first(version)

@@ -32,11 +32,19 @@ def fixed_verdict(_judge: Judge, claim: Claim, register: Any) -> Verdict:
     return Verdict(region=region, care_region=region, amounts=amounts, account_open=True, member=facts, institution=place)
 
 
-def fixed_decision(claim: Claim, verdict: Verdict, version: Version | None, counters: Counters, trace: Any = None) -> Decision:
+def fixed_decision(
+    claim: Claim,
+    verdict: Verdict,
+    version: Version | None,
+    counters: Counters,
+    trace: Any = None,
+    *,
+    prepared: engine.Prepared | None = None,
+) -> Decision:
     """Half of what is in scope is paid, and every accumulator that the law would have moved moves by one."""
     del trace
     amounts = verdict.amounts or _NO_COST
-    for key in engine.counter_keys(claim, verdict, version):
+    for key in engine.counter_keys(claim, verdict, version) if prepared is None else prepared.keys:
         counters.book(key, counters.used(key) + 1, None)
     return Decision(
         outcome="settled", total=amounts.total, own_paid=amounts.own_paid, over_limit=amounts.over_limit,

@@ -5,11 +5,10 @@ names), ``unknown_member``, ``region_not_served`` (the region the register names
 ``unknown_institution``, ``policy_not_in_force``, ``manual_after_deadline``. Then the grounds of ``grounds.py``.
 """
 
-from dataclasses import replace
 from datetime import date
 from typing import Final, NamedTuple
 
-from services.eligibility.grounds import GROUNDS, Case, applied
+from services.eligibility.grounds import Case, applied, first_that_holds
 from services.eligibility.pricing import price
 from services.eligibility.register import Register
 from shared.claim import AccountUse, Claim
@@ -76,23 +75,22 @@ class Judge:
             why = reason("unknown_member", field="member_id")
             return Verdict(care_region=care_region, rejection=why, institution=institution)
         region = member.region
-        version = None
+        version = self._policies.on(region, day)
+        if version is not None and institution is not None:
+            return Known(member, institution, version)
         if not self._policies.serves(region):
             why = _not_served(region)
         elif institution is None:
             why = reason("unknown_institution", field="institution_id")
         else:
-            version = self._policies.on(region, day)
             why = reason("policy_not_in_force", zh=f"{region}，{day}", en=f"{region} on {day}")
-        if version is None or institution is None:
-            return Verdict(region=region, care_region=care_region, rejection=why, member=member, institution=institution)
-        return Known(member, institution, version)
+        return Verdict(region=region, care_region=care_region, rejection=why, member=member, institution=institution)
 
     def _verdict(self, case: Case) -> Verdict:
         claim, version = case.claim, case.version
         items = _items(case)
         amounts, line_reasons = price(claim.lines, items.get) if claim.lines else (claim.amounts, ())
-        closed = next((found for ground in GROUNDS if (found := ground(case)) is not None), None)
+        closed = first_that_holds(case)
         account_reason = _account_closed(case)
         payer = claim.family_payer
         closed_family = None if payer is None else _family_closed(payer, case)
@@ -121,7 +119,7 @@ class Judge:
 
 def _case(claim: Claim, known: Known, register: Register) -> Case:
     day, coverage = claim.visited_on, known.version.coverage
-    prescriber = claim.prescribed_by
+    prescriber, host = claim.prescribed_by, register.host_of(claim.institution_id, day)
     benefit = _benefit(claim, known.member, coverage)
     return Case(
         claim=claim,
@@ -129,11 +127,14 @@ def _case(claim: Claim, known: Known, register: Register) -> Case:
         family=benefit.partition(":")[0],
         member=known.member,
         institution=known.institution,
-        host=register.host_of(claim.institution_id, day),
+        host=host,
         prescriber=None if prescriber is None else register.institution(prescriber, day),
         prescriber_host=None if prescriber is None else register.host_of(prescriber, day),
         register=register,
         version=known.version,
+        coverage=coverage,
+        day=day,
+        site=host or known.institution,
     )
 
 
@@ -142,9 +143,8 @@ def _beyond(case: Case) -> Beyond | None:
     step = case.version.goes_on.get(case.family)
     if step is None:
         return None
-    other = replace(case, benefit=step.to, family=step.to)
-    closed = next((found for ground in GROUNDS if (found := ground(other)) is not None), None)
-    return Beyond(article=step.article, closed=closed)
+    other = case._replace(benefit=step.to, family=step.to)
+    return Beyond(article=step.article, closed=first_that_holds(other))
 
 
 def _benefit(claim: Claim, member: MemberFacts, coverage: Coverage) -> str:

@@ -7,9 +7,8 @@ the benefit that must have been granted.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import date
-from typing import Final
+from typing import Final, NamedTuple
 
 from services.eligibility.register import Register
 from shared.claim import Claim
@@ -24,8 +23,7 @@ PHARMACY: Final = "pharmacy"
 INTERNET: Final = "internet"
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(NamedTuple):
     """One claim with everything that is known of it on the day of the visit."""
 
     claim: Claim
@@ -38,21 +36,9 @@ class Case:
     prescriber_host: InstitutionFacts | None  # of a prescription from an internet hospital
     register: Register
     version: Version
-
-    @property
-    def coverage(self) -> Coverage:
-        """What the member's region says."""
-        return self.version.coverage
-
-    @property
-    def day(self) -> date:
-        """The day of the visit in Asia/Shanghai."""
-        return self.claim.visited_on
-
-    @property
-    def site(self) -> InstitutionFacts:
-        """The physical institution: an internet hospital's host, where it has one."""
-        return self.host or self.institution
+    coverage: Coverage  # what the member's region says
+    day: date  # of the visit, in Asia/Shanghai
+    site: InstitutionFacts  # the physical institution: an internet hospital's host, where it has one
 
     @property
     def online(self) -> bool:
@@ -241,6 +227,15 @@ GROUNDS: Final[tuple[Ground, ...]] = (
     remote_other_institution,
     benefit_not_qualified,
 )
+
+
+def first_that_holds(case: Case) -> Reason | None:
+    """Why no fund pays; None where one may."""
+    for ground in GROUNDS:
+        found = ground(case)
+        if found is not None:
+            return found
+    return None
 
 
 def pharmacy_rule(case: Case) -> PharmacyRule | None:

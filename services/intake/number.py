@@ -15,7 +15,7 @@ from shared.identity import part_of
 Key = tuple[str, str]  # institution, number
 
 
-class Number(msgspec.Struct, frozen=True, kw_only=True):
+class Number(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """The state of one number. ``kind`` and what follows are empty while only a reversal has come."""
 
     institution_id: str

@@ -104,6 +104,7 @@ class _Values(NamedTuple):
     submitted_at: datetime
 
 
+_SECONDS_AND_OFFSET: Final = len("2023-05-01T09:30:00+08:00")
 _REQUIRED: Final = len(_Written.__struct_fields__) - len(_Written.__struct_defaults__)
 _QUOTATION_MARKS: Final = 2 * (2 * _REQUIRED - 2)  # two round each name and each text; two of the fields are no texts
 _OF_A_LINE: Final = 2 * (2 * len(_WrittenLine.__struct_fields__) - 1)  # its number may be none
@@ -190,9 +191,9 @@ def _claim(claim: _Written, values: _Values) -> Claim:
         member_id=claim.member_id,
         benefit=claim.benefit,
         channel=claim.channel,
-        visited_at=values.visited_at.isoformat(),
+        visited_at=_spelled(claim.visited_at, values.visited_at),
         visited_on=values.visited_at.date(),
-        submitted_at=values.submitted_at.isoformat(),
+        submitted_at=_spelled(claim.submitted_at, values.submitted_at),
         submitted_on=values.submitted_at.date(),
         total=values.total,
         emergency=claim.emergency,
@@ -206,6 +207,12 @@ def _claim(claim: _Written, values: _Values) -> Claim:
         quote=claim.quote,
         excluded_as=claim.excluded_as,
     )
+
+
+def _spelled(text: str, instant: datetime) -> str:
+    """An instant's canonical spelling: as it stands there, which is usual, or made anew."""
+    canonical = len(text) == _SECONDS_AND_OFFSET and text[10] == "T" and text.endswith("+08:00")
+    return text if canonical else instant.isoformat()
 
 
 def line_of(line: LineForm | _ContentLine) -> Line:
