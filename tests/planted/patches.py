@@ -82,7 +82,7 @@ PATCHES: Final = (
     # -- once
     Patch(
         "the inbox: an event decided before is dropped by adjudication", "services/adjudication/steps.py",
-        "        if event.inbox_key in facts.known:\n            return None",
+        "        if key in facts.known:\n            return None",
         "        if event.inbox_key is None:\n            return None",
         "tests/contract/test_adjudication_store.py::test_a_repeated_event_is_dropped_in_the_batch_and_after_it",
     ),

@@ -27,3 +27,18 @@ alter table account.journal
     add constraint journal_kind check (kind in
         ('claim', 'reversal', 'account_use', 'credit', 'crediting', 'closing', 'opening', 'payment', 'release', 'settling',
          'clearing', 'repayment'));
+
+-- How much ANALYZE looks at (0012_statistics.sql), of the columns that came since.
+do $$
+declare
+    kept record;
+begin
+    for kept in
+        select attrelid::regclass as relation, attname as name from pg_attribute
+        where attrelid in ('account.window_payment'::regclass, 'account.repayment'::regclass, 'account.payment_item'::regclass)
+            and attnum > 0 and not attisdropped
+    loop
+        execute format('alter table %s alter column %I set statistics 10', kept.relation, kept.name);
+    end loop;
+end
+$$;

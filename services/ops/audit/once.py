@@ -85,7 +85,9 @@ _REJECTED = Query(
     ), shown as (
         select event_id, coalesce(array_agg(shown_to) filter (where shown_to is not null), '{}') as to from given group by 1
     ), kept as (
-        select event_id, nullif(convert_from(value, 'utf8')::json->>'institution_id', '') as institution from intake.rejection
+        -- What was sent need be no id, and may hold a NUL, which no text of Postgres can. What is plainly an id sees it.
+        select event_id, institution, institution ~ '^[!-~]{1,64}$' as plain from intake.rejection cross join lateral (
+            select replace(convert_from(value, 'utf8'), '\\u0000', '\\u0001')::json->>'institution_id' as institution) as said
     )
     select g.event_id as key, 'was rejected, and is not kept with the bytes announced' as what
     from given g left join intake.rejection r using (event_id) where r.value is distinct from g.value
@@ -93,7 +95,7 @@ _REJECTED = Query(
     select k.event_id,
         'is of ' || coalesce(k.institution, 'nobody') || ', shown to ' || coalesce(array_to_string(s.to, ', '), 'nobody')
     from kept k left join shown s using (event_id)
-    where s.to is distinct from case when k.institution is null then '{}' else array[k.institution] end
+    where coalesce(s.to, '{}') <> '{}' and s.to <> array[k.institution] or k.plain and s.to is distinct from array[k.institution]
     union all
     select event_id, 'is no rejection, and shown to ' || rejected_institution from intake.outgoing
     where rejected_institution is not null and target <> 'claims.rejected'
