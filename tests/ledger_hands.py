@@ -1,5 +1,9 @@
-"""Journals put into the books by hand, as a service would book them, for tests of seals, statements and payments."""
+"""For tests of the ledger: journals put into the books by hand, as a service would, and commands killed while they book."""
 
+import asyncio
+import os
+import signal
+import sys
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -33,3 +37,30 @@ async def book(
         [(journal_id, line, *transfer, part_of("M1")) for line, transfer in enumerate(transfers, 1)],
     )
     return journal_id
+
+
+async def wait_for_lock(connection: asyncpg.Connection, table: str) -> None:
+    """Waits until somebody stands at a table of account that another has locked."""
+    for _ in range(600):
+        if await connection.fetchval(
+            f"select count(*) from pg_locks where not granted and relation = 'account.{table}'::regclass"
+        ):
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"nobody came to account.{table}")
+
+
+async def killed_before(table: str, command: Sequence[str], connection: asyncpg.Connection, dsn: str) -> None:
+    """Kills a command of ``gongji fund`` where it is about to write to a table, and ends its session as the server would."""
+    blocker = await asyncpg.connect(dsn)
+    async with blocker.transaction():
+        await blocker.execute(f"lock table account.{table} in share mode")
+        killed = await asyncio.create_subprocess_exec(sys.executable, *command, env=os.environ)
+        await wait_for_lock(connection, table)
+        killed.send_signal(signal.SIGKILL)
+        await killed.wait()
+        await connection.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'gongji-fund'"
+            " and datname = current_database()"
+        )
+    await blocker.close()

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import asyncpg
 
 from services.account import payment
-from services.account.ledger import Journal
+from services.account.ledger import Journal, Posting
 from services.account.payment import Owed, Paid, Released
 from services.account.store import PostgresStore, write_journals
 from shared.identity import part_of
@@ -160,7 +160,7 @@ async def book(tx: Tx, region: str, month: str, payments: Sequence[Paid]) -> Non
     for one in payments:
         postings = payment.payment(region, one)
         number = f"{region}/{month}"
-        journals.append(_journal(next(numbers), one.institution_id, number, "payment", postings) if postings else None)
+        journals.append(journal(next(numbers), one.institution_id, number, "payment", postings) if postings else None)
     await write_journals(tx, journals)
     rows = [(region, month, *one, made.journal_id if made else None) for one, made in zip(payments, journals, strict=True)]
     columns = ("region", "month", "institution_id", "incurred", "due", "paid", "retained", "other", "carried", "journal_id")
@@ -195,7 +195,7 @@ async def book_release(tx: Tx, region: str, year: int, made: Sequence[Released],
     """Writes a release: journals, postings, and a row an institution."""
     numbers = await PostgresStore().journal_ids(tx, len(made))
     journals = [
-        _journal(next(numbers), one.institution_id, f"{region}/{year}", "release", payment.releasing(region, one)) for one in made
+        journal(next(numbers), one.institution_id, f"{region}/{year}", "release", payment.releasing(region, one)) for one in made
     ]
     await write_journals(tx, journals)
     rows = [(region, year, *one, journal.journal_id, *by) for one, journal in zip(made, journals, strict=True)]
@@ -229,13 +229,14 @@ async def months(tx: Tx, region: str, year: int) -> dict[str, tuple[int | None, 
     return {row[0]: (row[1], row[2], row[3], row[4], row[5]) for row in rows}
 
 
-def _journal(journal_id: int, institution_id: str, number: str, kind: str, postings: Any) -> Journal:
+def journal(journal_id: int, issuer: str, number: str, kind: str, postings: tuple[Posting, ...]) -> Journal:
+    """The first journal of an issuer's number."""
     return Journal(
         journal_id=journal_id,
-        issuer=institution_id,
+        issuer=issuer,
         number=number,
         kind=kind,
         revision=0,
-        part=part_of(institution_id),
+        part=part_of(issuer),
         postings=postings,
     )

@@ -7,12 +7,10 @@ what cost comes to a later month says. So only what is paid by item, or passed o
 from typing import NamedTuple
 
 from services.account import payment, payment_store
-from services.account.ledger import Journal
 from services.account.payment_run import has_budget, in_force, rule_of
 from services.account.payment_store import Tx
 from services.account.store import write_journals
 from shared.errors import Stop
-from shared.identity import part_of
 from shared.money import yuan
 from shared.policy import Policies
 from shared.runtime.command import log_command, who
@@ -64,16 +62,8 @@ async def _repaid(tx: Tx, asked: Asked) -> int | None:
 async def _book(tx: Tx, asked: Asked, number: int, amount: int) -> None:
     """Writes the journal, its posting, and the row."""
     region, month, institution_id, _, why = asked
-    journal = Journal(
-        journal_id=number,
-        issuer=institution_id,
-        number=f"{region}/{month}",
-        kind="repayment",
-        revision=0,
-        part=part_of(institution_id),
-        postings=payment.repaying(region, institution_id, amount),
-    )
-    await write_journals(tx, [journal])
+    postings = payment.repaying(region, institution_id, amount)
+    await write_journals(tx, [payment_store.journal(number, institution_id, f"{region}/{month}", "repayment", postings)])
     await tx.execute(
         "insert into account.repayment (region, month, institution_id, amount, journal_id, who, reason)"
         " values ($1, $2, $3, $4, $5, $6, $7)",

@@ -7,11 +7,9 @@ each creditor as the window's matrix says, so that for every region the bank mov
 from typing import NamedTuple
 
 from services.account import journals
-from services.account.ledger import Journal
-from services.account.payment_store import Tx
+from services.account.payment_store import Tx, journal
 from services.account.store import PostgresStore, copy_rows, write_journals
 from shared.errors import Stop
-from shared.identity import part_of
 from shared.runtime.command import log_command, who
 
 
@@ -63,21 +61,12 @@ async def _book(tx: Tx, window_id: int, positions: list[Cleared], why: str) -> l
     """Writes journals, postings, and a row a position. Returns the journals' numbers."""
     owed = [one for one in positions if one.amount]
     numbers = await PostgresStore().journal_ids(tx, len(owed))
-    booked = {one: _journal(next(numbers), window_id, one) for one in owed}
+    booked = {
+        one: journal(next(numbers), one.debtor, f"{one.creditor}/{window_id}", "clearing", journals.clearing(*one))
+        for one in owed
+    }  # fmt: skip
     await write_journals(tx, list(booked.values()))
     rows = [(window_id, *one, booked[one].journal_id if one in booked else None, who(), why) for one in positions]
     columns = ("window_id", "debtor", "creditor", "amount", "journal_id", "who", "reason")
     await copy_rows(tx, "window_payment", columns, rows)
-    return [journal.journal_id for journal in booked.values()]
-
-
-def _journal(journal_id: int, window_id: int, one: Cleared) -> Journal:
-    return Journal(
-        journal_id=journal_id,
-        issuer=one.debtor,
-        number=f"{one.creditor}/{window_id}",
-        kind="clearing",
-        revision=0,
-        part=part_of(one.debtor),
-        postings=journals.clearing(*one),
-    )
+    return [one.journal_id for one in booked.values()]

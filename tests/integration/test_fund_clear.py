@@ -1,14 +1,12 @@
 """`gongji fund clear` on real books: what regions owe by a closed window is paid whole, once, and never before it is closed."""
 
 import asyncio
-import os
-import signal
 import sys
-from typing import Any
 
 import asyncpg
 import pytest
 from clearing_books import closed
+from ledger_hands import killed_before
 from payment_books import BAZHONG, ZHANJIANG, Case, Payers, balance, gongji, rows
 
 from shared.errors import Stop, UsageError
@@ -128,7 +126,10 @@ async def test_only_a_closed_window_by_which_somebody_owes_is_paid(payers: Payer
 async def test_two_commands_at_once_pay_once(payers: Payers, connection: asyncpg.Connection) -> None:
     await payers.settle(THERE, BACK, ROUND)
     window = await closed(connection)
-    both = [await started(window, "--json", stdout=asyncio.subprocess.PIPE) for _ in range(2)]
+    both = [
+        await asyncio.create_subprocess_exec(sys.executable, *command(window, "--json"), stdout=asyncio.subprocess.PIPE)
+        for _ in range(2)
+    ]
     first, second = [(await one.communicate())[0] for one in both]
     assert first == second
     assert len(first.splitlines()) == await connection.fetchval("select count(*) from account.window_payment") == 3
@@ -141,34 +142,12 @@ async def test_a_kill_in_the_middle_books_nothing_and_the_next_command_all(
     await payers.settle(THERE, BACK, ROUND)
     window = await closed(connection)
     before = await counted(connection)
-    blocker = await asyncpg.connect(fund_books)
     for table in ("journal", "posting", "window_payment"):
-        async with blocker.transaction():
-            await blocker.execute(f"lock table account.{table} in share mode")
-            killed = await started(window)
-            await wait_for_lock(connection, table)
-            killed.send_signal(signal.SIGKILL)
-            await killed.wait()
-            await connection.execute(
-                "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'gongji-fund'"
-                " and datname = current_database()"
-            )
+        await killed_before(table, command(window), connection, fund_books)
         assert await counted(connection) == before
     assert len(await cleared(window)) == 3
     assert await balance(connection, "due_to:130900:440800") == 0
-    await blocker.close()
 
 
-async def started(window: int, *options: str, **streams: Any) -> asyncio.subprocess.Process:
-    command = ("-m", "services", "fund", "clear", "--window", str(window), "--reason", "x", *options)
-    return await asyncio.create_subprocess_exec(sys.executable, *command, env=os.environ, **streams)
-
-
-async def wait_for_lock(connection: asyncpg.Connection, table: str) -> None:
-    for _ in range(600):
-        if await connection.fetchval(
-            f"select count(*) from pg_locks where not granted and relation = 'account.{table}'::regclass"
-        ):
-            return
-        await asyncio.sleep(0.1)
-    raise AssertionError(f"nobody came to account.{table}")
+def command(window: int, *options: str) -> tuple[str, ...]:
+    return ("-m", "services", "fund", "clear", "--window", str(window), "--reason", "x", *options)

@@ -1,14 +1,13 @@
 """`gongji fund pay` against a naive book over random months, killed in the middle, and twice at once."""
 
 import asyncio
-import os
 import random
-import signal
 import sys
 from datetime import date
 
 import asyncpg
 import pytest
+from ledger_hands import killed_before
 from payment_books import ZHANJIANG, Case, Payers, balance, pay, rows, signed
 
 from shared.money import fen
@@ -63,31 +62,10 @@ async def test_a_kill_in_the_middle_of_paying_books_nothing_and_the_next_run_all
     await payers.settle(*(Case(f"C{n}", f"H{n}", 1_000 + n) for n in range(20)))
     undisturbed = await pay("2023-05", ZHANJIANG, "--dry-run")
     before = await rows(connection)
-    blocker = await asyncpg.connect(fund_books)
     for table in ("payment_run", "payment_item", "posting", "payment"):
-        async with blocker.transaction():
-            await blocker.execute(f"lock table account.{table} in share mode")
-            killed = await asyncio.create_subprocess_exec(sys.executable, *PAY, env=os.environ)
-            await wait_for_lock(connection, table)
-            killed.send_signal(signal.SIGKILL)
-            await killed.wait()
-            await connection.execute(
-                "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'gongji-fund'"
-                " and datname = current_database()"
-            )
+        await killed_before(table, PAY, connection, fund_books)
         assert await rows(connection) == before
     assert await pay() == undisturbed
-    await blocker.close()
-
-
-async def wait_for_lock(connection: asyncpg.Connection, table: str) -> None:
-    for _ in range(600):
-        if await connection.fetchval(
-            f"select count(*) from pg_locks where not granted and relation = 'account.{table}'::regclass"
-        ):
-            return
-        await asyncio.sleep(0.1)
-    raise AssertionError(f"nobody came to account.{table}")
 
 
 async def test_two_runs_at_once_pay_once(payers: Payers, connection: asyncpg.Connection) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from ledger_hands import SOME, book
+from ledger_hands import SOME, book, wait_for_lock
 
 from deploy import migrations
 from services.account import seal_check, seal_store, sealer
@@ -327,17 +327,6 @@ async def test_a_kill_in_the_middle_of_sealing_leaves_nothing_half_done(settings
     assert (found.faults, found.postings, found.waiting) == ([], 20 * 80, 0)
     assert len(sealer.published(settings.home / "roots")) == 1
     await blocker.close()
-
-
-async def wait_for_lock(owner: asyncpg.Connection, table: str) -> None:
-    for _ in range(300):
-        waiting = await owner.fetchval(
-            f"select count(*) from pg_locks where not granted and relation = 'account.{table}'::regclass"
-        )
-        if waiting:
-            return
-        await asyncio.sleep(0.1)
-    raise AssertionError(f"nobody came to account.{table}")
 
 
 async def test_a_line_torn_by_a_crash_is_nobodys_root(settings: Settings, tmp_path: Path) -> None:

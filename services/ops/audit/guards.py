@@ -3,7 +3,7 @@
 
 from services.ops.audit.check import Check, Query, family
 
-_SCHEMAS = "'runtime', 'intake', 'eligibility', 'adjudication', 'account', 'crossregion'"
+SCHEMAS = "'runtime', 'intake', 'eligibility', 'adjudication', 'account', 'crossregion'"
 _APPEND_ONLY = ", ".join(
     f"('account.{name}')"
     for name in (
@@ -46,7 +46,7 @@ _ROLES = Query(
     ),
     f"""
     select c.oid::regclass::text as key, r.rolname || ' may ' || p.privilege as what
-    from pg_class c join pg_namespace n on n.oid = c.relnamespace and n.nspname in ({_SCHEMAS})
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace and n.nspname in ({SCHEMAS})
     cross join pg_roles r cross join (values ('insert'), ('update'), ('delete'), ('truncate')) as p (privilege)
     where c.relkind in ('r', 'p') and r.rolname in ('gongji_service', 'gongji_ops')
         and (r.rolname = 'gongji_ops' or p.privilege in ('delete', 'truncate'))
@@ -54,7 +54,7 @@ _ROLES = Query(
     union all
     select rolname, 'is a superuser or owns the books' from pg_roles
     where rolname in ('gongji_service', 'gongji_ops')
-        and (rolsuper or oid in (select nspowner from pg_namespace where nspname in ({_SCHEMAS})))
+        and (rolsuper or oid in (select nspowner from pg_namespace where nspname in ({SCHEMAS})))
     """,
 )
 

@@ -7,8 +7,9 @@ A later migration that adds a table, a constraint or a grant says so here: on ne
 from typing import Final
 
 from services.ops.audit.check import Check, Query, family
+from services.ops.audit.guards import SCHEMAS
 
-_BOOKS: Final = "n.nspname in ('runtime', 'intake', 'eligibility', 'adjudication', 'account', 'crossregion')"
+_BOOKS: Final = f"n.nspname in ({SCHEMAS})"
 # What services change of rows that are there; to everything else they only add. The key of an institution is the owner's.
 _CHANGE: Final = (
     *("account.balance", "account.credit_run", "adjudication.counter", "crossregion.clearing_window", "intake.submission"),
