@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 
 import pytest
 from adjudication_cases import (
@@ -160,6 +161,16 @@ def test_the_trace_says_how_much_of_the_cost_lies_above_a_cap() -> None:
         ("spill_over", "min(571.43, 700.00)", "571.43"),
         ("visit_deductible", "min(max(0, 60.00 - 0.00), 571.43)", "60.00"),
     ]
+
+
+def test_a_supplement_cites_the_article_of_its_ratio_and_what_it_may_not_pass_that_of_its_cap() -> None:
+    found = Policies.load(Path(__file__).parents[1] / "sixth_city" / "packs").on("990200", DAY)
+    asked = claim("C1", 200_000, benefit="maternity")
+    decision, trace = engine.explain(asked, verdict("990200", supplements=("large_expense",)), found, Counters())
+    [line] = [line for line in trace if line["step"] == "supplement:large_expense"]
+    assert (line["article"], line["result"]) == ("990200:9", "1000.00")
+    assert [why.article for why in decision.reasons if why.code == "cap_reached"] == ["990200:14", "990200:8", "990200:6"]
+    assert {"990200:8", "990200:9"} <= set(decision.articles)
 
 
 def test_a_cap_that_is_given_late_is_no_breach_of_what_was_used_before() -> None:
