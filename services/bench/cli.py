@@ -40,7 +40,10 @@ def bench(
     ] = None,
     growth: Annotated[
         list[str] | None,
-        typer.Option(help=f"Measure how cost grows with {', '.join(growing.GROUPS)}, or all: each against a run as it is."),
+        typer.Option(
+            help=f"Measure how cost grows with {', '.join(growing.GROUPS)}, all of these, or {', '.join(growing.LARGE)} (hours): "
+            "each against a run as it is."
+        ),
     ] = None,
     feed: Annotated[float, typer.Option(min=0, help="Submissions a second beside the counter; 0: only alone.")] = 800,
     floors: Annotated[bool, typer.Option("--floors/--no-floors", help="Also run the two floors.")] = True,
@@ -78,8 +81,8 @@ def bench(
 
 
 def _check_groups(growth: list[str]) -> None:
-    if unknown := set(growth) - {*growing.GROUPS, growing.ALL}:
-        raise UsageError(f"--growth {min(unknown)}: there are {', '.join(growing.GROUPS)}, and all")
+    if unknown := set(growth) - {*growing.GROUPS, *growing.LARGE, growing.ALL}:
+        raise UsageError(f"--growth {min(unknown)}: there are {', '.join((*growing.GROUPS, *growing.LARGE))}, and all")
 
 
 def _show(console: Console, rows: Iterable[tuple[str, str]]) -> None:

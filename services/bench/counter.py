@@ -133,7 +133,7 @@ def run(asked: Asked, home: Path, tell: Tell) -> dict[str, Any]:
 def _loads(on: Stage, asked: Asked, day: Day, tell: Tell) -> dict[str, Any]:
     """Warm-up, then the window alone, then beside the feed."""
     requests = Requests(asyncio.run(_keys(on, {claim["institution_id"] for claim in day.window})))
-    records = prepare(day.feed, on.settings.partitions)
+    records = list(prepare(day.feed, on.settings.partitions))
     warm, long = int(asked.rate * WARM_UP_SECONDS), int(asked.rate * asked.seconds)
     warm_feed = int(asked.feed * WARM_UP_SECONDS)
     tell("warming up")

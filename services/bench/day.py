@@ -1,6 +1,7 @@
 """What a run of the benchmark sends: a made-up day in pieces, with a crowd at one institution or of one member if asked."""
 
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
@@ -15,6 +16,7 @@ REGIONS: Final = ("130900", "440800", "511900", "653100", "420300")
 _CROWDED: Final = "130900"
 _OF_FIVE: Final = 3  # lines of the institution that sends 60 % of the load
 _CLAIMS_OF_ONE: Final = 5_000
+_PIECE: Final = 100_000  # records of what is settled before
 _OF_LINES: Final = 0.5  # fewer than those of the generator that fit
 
 Line = dict[str, Any]
@@ -40,30 +42,54 @@ class Asked(NamedTuple):
     profile: bool = False
 
 
-class Feed(NamedTuple):
-    """A made-up feed, ready to be sent. ``crowd``: the numbers of the one institution or member."""
+class Feed:
+    """A made-up day, cut into warm-up, what is settled before, steady load, backlog and what is watched.
 
-    register: list[Line]
-    warm_up: list[Prepared]
-    stored: list[Prepared]
-    steady: list[Prepared]
-    backlog: list[Prepared]
-    watched: list[Prepared]
-    crowd: frozenset[Number]
+    What is settled before may be more than memory holds, so that it is made up while it is asked for: the pieces behind it
+    come after it. ``register``: lines; ``crowd``: the numbers of the one institution or member.
+    """
 
+    def __init__(self, asked: Asked, partitions: int) -> None:
+        watched = int(asked.rate * WATCHED_SECONDS) if asked.profile else 0
+        steady = int(asked.rate * asked.minutes * 60)
+        sizes = (int(asked.rate * WARM_UP_SECONDS), asked.stored, steady, asked.backlog, watched)
+        self.size = sum(sizes)
+        self.register: list[Line] = []
+        self.crowd: set[Number] = set()
+        day = _day(generate(self.size, asked.members, REGIONS, asked.seed, zipf=asked.zipf), self.register)
+        if asked.crowd:
+            day = _crowded(asked, day, self.register, self.crowd, sizes)
+        self._records = prepare(day, partitions)
+        self.warm_up = list(islice(self._records, sizes[0]))
+        self._stored, *self._behind = sizes[1:]
 
-def make_feed(asked: Asked, partitions: int) -> Feed:
-    """A day of the generator's, cut into warm-up, what is settled before, steady load and backlog."""
-    watched = int(asked.rate * WATCHED_SECONDS) if asked.profile else 0
-    sizes = (int(asked.rate * WARM_UP_SECONDS), asked.stored, int(asked.rate * asked.minutes * 60), asked.backlog, watched)
-    register: list[Line] = []
-    day = _day(generate(sum(sizes), asked.members, REGIONS, asked.seed, zipf=asked.zipf), register)
-    crowd: set[Number] = set()
-    if asked.crowd:
-        day = _crowded(asked, day, register, crowd, sizes)
-    records = iter(prepare(list(islice(day, sum(sizes))), partitions))
-    warm_up, stored, steady, backlog, last = (list(islice(records, size)) for size in sizes)
-    return Feed(register, warm_up, stored, steady, backlog, last, frozenset(crowd))
+    def stored(self) -> Iterator[list[Prepared]]:
+        """What is settled before, piece by piece, once."""
+        while self._stored:
+            piece = list(islice(self._records, min(self._stored, _PIECE)))
+            self._stored -= len(piece)
+            yield piece
+
+    @cached_property
+    def _rest(self) -> tuple[list[Prepared], ...]:
+        for _ in self.stored():
+            pass
+        return tuple(list(islice(self._records, size)) for size in self._behind)
+
+    @property
+    def steady(self) -> list[Prepared]:
+        """The steady load."""
+        return self._rest[0]
+
+    @property
+    def backlog(self) -> list[Prepared]:
+        """What is drained."""
+        return self._rest[1]
+
+    @property
+    def watched(self) -> list[Prepared]:
+        """What is sent while it is profiled."""
+        return self._rest[2]
 
 
 def _day(lines: Iterable[Line | bytes], register: list[Line]) -> Iterator[Line | bytes]:

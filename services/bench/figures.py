@@ -21,21 +21,24 @@ class Seen(NamedTuple):
     value: bytes
 
 
-async def messages(bootstrap: str, topics: Sequence[str], partitions: int) -> list[Seen]:
-    """Everything that stands on these topics."""
+async def messages(bootstrap: str, topics: Sequence[str], partitions: int, since_ms: int = 0) -> list[Seen]:
+    """Everything on these topics that was given to Kafka at an instant (Unix ms) or later."""
     consumer = AIOKafkaConsumer(**access.kafka(bootstrap), max_partition_fetch_bytes=4_194_304)
     await consumer.start()
     try:
         places = [TopicPartition(topic, partition) for topic in topics for partition in range(partitions)]
-        ends = {place: end for place, end in (await consumer.end_offsets(places)).items() if end}
-        if not ends:
-            return []
+        ends = await consumer.end_offsets(places)
+        first = {
+            place: at.offset for place, at in (await consumer.offsets_for_times(dict.fromkeys(places, since_ms))).items() if at
+        }
+        ends = {place: ends[place] for place, offset in first.items() if offset < ends[place]}
         consumer.assign(list(ends))
-        await consumer.seek_to_beginning()
+        for place in ends:
+            consumer.seek(place, first[place])
         seen: list[Seen] = []
         while ends:
             for place, fetched in (await consumer.getmany(timeout_ms=500, max_records=10_000)).items():
-                seen += [Seen(one.timestamp, one.value) for one in fetched]
+                seen += [Seen(one.timestamp, one.value) for one in fetched if one.timestamp >= since_ms]
                 if fetched[-1].offset + 1 >= ends.get(place, 0):
                     ends.pop(place, None)
         return seen

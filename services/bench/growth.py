@@ -1,5 +1,6 @@
 """How cost grows: the benchmark again with one thing changed at a time, each on servers of its own, against the first run."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -7,6 +8,7 @@ from typing import Any, Final, NamedTuple
 from services.bench.day import Asked
 from services.bench.run import Tell, run
 from services.bench.stage import environment
+from shared.errors import UsageError
 
 
 class Variation(NamedTuple):
@@ -27,6 +29,13 @@ GROUPS: Final[Mapping[str, tuple[Variation, ...]]] = {
     "members": (Variation("1,000,000 members", {"members": 1_000_000}),),
     "stored": (Variation("1,000,000 claims stored before", {"stored": 1_000_000}),),
 }
+# More than "all": more than an hour, and so much room.
+LARGE: Final[Mapping[str, tuple[Variation, ...]]] = {
+    "ten-million": (
+        Variation("10,000,000 claims stored before, of 1,000,000 members", {"stored": 10_000_000, "members": 1_000_000}),
+    ),
+}
+_STORED_BYTES: Final = 7_200  # of disk for a claim stored, of which some 6,000 are in Postgres
 ALL: Final = "all"
 _FIGURES: Final = ("steady_rate", "p50_ms", "p99_ms", "others_p99_ms", "drain_rate", "cpu_us", "audit_s")
 
@@ -34,12 +43,23 @@ _FIGURES: Final = ("steady_rate", "p50_ms", "p99_ms", "others_p99_ms", "drain_ra
 def run_all(asked: Asked, groups: Sequence[str], home: Path, tell: Tell) -> list[dict[str, Any]]:
     """Runs the benchmark as it is and then each variation of the groups. Raises Stop where an audit does not pass."""
     wanted = [AS_IT_IS, *(one for name, group in GROUPS.items() if name in groups or ALL in groups for one in group)]
+    wanted += [one for name, group in LARGE.items() if name in groups for one in group]
+    _check_room(max(one.change.get("stored", 0) for one in wanted), home)
     results = []
     for variation in wanted:
         tell(f"-- {variation.name}")
         with environment(variation.settings):
             results.append({"variation": variation.name} | run(asked._replace(**variation.change), home, tell))
     return results
+
+
+def _check_room(stored: int, home: Path) -> None:
+    needed, free = stored * _STORED_BYTES, shutil.disk_usage(home.parent).free
+    if needed > free:
+        raise UsageError(
+            f"{stored:,} claims stored take some {needed / 1e9:.0f} GB below {home.parent}, and {free / 1e9:.0f} are free: "
+            "name another directory in GONGJI_HOME"
+        )
 
 
 def rows(results: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:

@@ -8,7 +8,7 @@ makes the generator wait cannot hide it. RATE 0: as fast as Kafka takes them.
 import asyncio
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -35,13 +35,11 @@ class Prepared(NamedTuple):
     value: bytes
 
 
-def prepare(lines: Sequence[dict[str, Any] | bytes], partitions: int) -> list[Prepared]:
+def prepare(lines: Iterable[dict[str, Any] | bytes], partitions: int) -> Iterator[Prepared]:
     """Feed lines as records of ``claims.submitted``."""
-    prepared = []
     for line in lines:
         outward = route(line if isinstance(line, bytes) else msgspec.json.encode(line))
-        prepared.append(Prepared(partition_of(outward.part, partitions), outward.key or b"", outward.value))
-    return prepared
+        yield Prepared(partition_of(outward.part, partitions), outward.key or b"", outward.value)
 
 
 def write(file: Path, records: Sequence[Prepared]) -> None:

@@ -14,20 +14,24 @@ from typing import Any
 
 import asyncpg
 import msgspec
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from deploy.local import servers as local
 from services.bench import figures, load
 from services.bench.load import Prepared
-from services.ops.barrier import Barrier
+from services.ops.barrier import Barrier, Ends
 from services.ops.send import Feeder, Sending
 from shared.errors import Stop, UsageError
 from shared.events import REJECTED, SERVICES, SETTLED, SUBMITTED
+from shared.runtime import access
 from shared.runtime.database import Database
 from shared.runtime.settings import Settings
 from shared.runtime.topics import declared
 
 _READY_SECONDS = 90.0
 _OF_OTHERS = ("GONGJI_KAFKA", "GONGJI_POSTGRES", "GONGJI_REDIS")  # addresses, credentials, authorities
+_FORGETFUL = {"retention.bytes": str(64 * 1024 * 1024), "segment.bytes": str(16 * 1024 * 1024)}  # a partition
 _COUNTED = """
 select d.xact_commit as transactions, w.wal_bytes::bigint as wal_bytes, w.wal_records, w.wal_sync as fsyncs,
        d.tup_inserted as rows_inserted, d.tup_updated as rows_updated, d.temp_bytes
@@ -93,10 +97,29 @@ class Stage:
                 (("register", number, msgspec.json.encode(line)) for number, line in enumerate(lines, 1)), wait=False
             )
 
-    async def drained(self) -> None:
-        """Until everything submitted is answered."""
+    async def ends(self) -> Ends:
+        """How far ``claims.submitted`` goes."""
+        async with self._barrier() as (feeder, _):
+            return await feeder.ends_of([SUBMITTED])
+
+    async def drained(self, ends: Ends | None = None) -> None:
+        """Until everything submitted, or what was submitted up to these ends, is answered."""
         async with self._barrier() as (feeder, barrier):
-            await barrier.answered(await feeder.ends_of([SUBMITTED]))
+            await barrier.answered(await feeder.ends_of([SUBMITTED]) if ends is None else ends)
+
+    async def forget(self) -> None:
+        """Lets every topic that is not kept forever keep no more than its end."""
+        admin = AIOKafkaAdminClient(**access.kafka(self.settings.kafka))
+        await admin.start()
+        try:
+            for topic in declared(self.settings.partitions).values():
+                if topic.config["retention.ms"] != "-1":
+                    config = ConfigResource(ConfigResourceType.TOPIC, topic.name, configs=topic.config | _FORGETFUL)
+                    [answer] = await admin.alter_configs([config])
+                    if answer.resources[0][0]:
+                        raise Stop(f"topic {topic.name} cannot be changed: {answer.resources[0][1]}")
+        finally:
+            await admin.close()
 
     def _barrier(self) -> "_Barriers":
         return _Barriers(self)
@@ -113,9 +136,9 @@ class Stage:
             raise Stop(f"the load generator ended with {process.returncode}")
         return float(said)
 
-    async def outcomes(self) -> list[figures.Seen]:
-        """Everything on the outcome topics."""
-        return await figures.messages(self.settings.kafka, (SETTLED, REJECTED), self.settings.partitions)
+    async def outcomes(self, since_ms: int = 0) -> list[figures.Seen]:
+        """What came to the outcome topics since an instant (Unix ms)."""
+        return await figures.messages(self.settings.kafka, (SETTLED, REJECTED), self.settings.partitions, since_ms)
 
     def cpu(self) -> dict[str, float]:
         """Processor seconds by process so far."""

@@ -1,16 +1,20 @@
 """The benchmark's stage and its look at Postgres, on real servers that are the benchmark's own."""
 
 import asyncio
+import time
 from collections.abc import Iterator, Sequence
 
 import asyncpg
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from services.bench import watch
-from services.bench.day import Asked, make_feed
+from services.bench.day import Asked, Feed
 from services.bench.load import Prepared
 from services.bench.stage import Stage, stage
 from shared.errors import UsageError
+from shared.runtime import access
 from shared.runtime.service import prepare
 
 pytestmark = pytest.mark.servers
@@ -41,9 +45,31 @@ def test_two_benchmarks_do_not_share_a_stage(own: Stage) -> None:
         pass
 
 
+def test_topics_that_forget_keep_what_the_books_are_rebuilt_from(own: Stage) -> None:
+    asyncio.run(prepare(own.settings))
+    asyncio.run(own.forget())
+    wanted = {"claims.submitted": ("-1", "-1"), "claims.settled": (str(90 * 86_400_000), str(64 * 1024 * 1024))}
+    given_up = time.monotonic() + 20  # a broker says what it is told a moment after it is told
+    while (kept := asyncio.run(_kept(own, *wanted))) != wanted and time.monotonic() < given_up:
+        time.sleep(0.2)
+    assert kept == wanted
+
+
+async def _kept(own: Stage, *topics: str) -> dict[str, tuple[str, ...]]:
+    """How long (ms) and how much (bytes a partition) the broker says that it keeps."""
+    admin = AIOKafkaAdminClient(**access.kafka(own.settings.kafka))
+    await admin.start()
+    try:
+        [answer] = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic) for topic in topics])
+        settings = {resource[3]: {entry[0]: entry[1] for entry in resource[4]} for resource in answer.resources}
+        return {topic: (found["retention.ms"], found["retention.bytes"]) for topic, found in settings.items()}
+    finally:
+        await admin.close()
+
+
 def test_statements_waits_workers_and_a_slow_statement_s_plan_are_seen(own: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = Asked(rate=20, minutes=0.05, backlog=1, members=100, seed=5, floors=False, profile=True)
-    feed = make_feed(asked, own.settings.partitions)
+    feed = Feed(asked, own.settings.partitions)
     asyncio.run(prepare(own.settings))
     own.start()
     asyncio.run(own.register(feed.register))

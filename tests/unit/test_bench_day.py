@@ -1,31 +1,39 @@
 """The benchmark's day: cut into pieces without loss, crowded as asked; and how growth is set beside the first run."""
 
+import shutil
 from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 
 from services.bench import growth
-from services.bench.day import Asked, Feed, make_feed
+from services.bench.day import Asked, Feed
 from services.bench.load import Prepared, number_of
+from shared.errors import UsageError
 
 ASKED = Asked(rate=20, minutes=1, backlog=1_000, members=200, seed=3, floors=False, stored=700, profile=True)
 
 
 def pieces(feed: Feed) -> list[list[Prepared]]:
-    return [feed.warm_up, feed.stored, feed.steady, feed.backlog, feed.watched]
+    return [feed.warm_up, [one for piece in feed.stored() for one in piece], feed.steady, feed.backlog, feed.watched]
 
 
 @pytest.mark.parametrize("crowd", ["", "institution", "member"])
 def test_a_day_is_cut_into_pieces_of_the_sizes_asked_for_and_nothing_is_sent_twice(crowd: str) -> None:
-    feed = make_feed(ASKED._replace(crowd=crowd), 8)
-    assert [len(piece) for piece in pieces(feed)] == [400, 700, 1_200, 1_000, 300]
-    assert feed == make_feed(ASKED._replace(crowd=crowd), 8)
+    feed, again = Feed(ASKED._replace(crowd=crowd), 8), Feed(ASKED._replace(crowd=crowd), 8)
+    cut = pieces(feed)
+    assert [len(piece) for piece in cut] == [400, 700, 1_200, 1_000, 300]
+    assert feed.size == 3_600
+    assert again.steady == cut[2]  # also where nobody asked for what is settled before
+    assert pieces(again)[2:] == cut[2:]
+    assert feed.register == again.register
     assert bool(feed.crowd) == bool(crowd)
 
 
 def test_one_institution_sends_sixty_of_a_hundred_lines() -> None:
-    feed = make_feed(ASKED._replace(crowd="institution"), 8)
+    feed = Feed(ASKED._replace(crowd="institution"), 8)
     for piece in pieces(feed):
         [(most, count)] = Counter(msgspec.json.decode(one.value)["institution_id"] for one in piece).most_common(1)
         assert 0.6 <= count / len(piece) < 0.65
@@ -33,7 +41,7 @@ def test_one_institution_sends_sixty_of_a_hundred_lines() -> None:
 
 
 def test_one_member_has_his_claims_in_the_steady_load() -> None:
-    feed = make_feed(ASKED._replace(crowd="member"), 8)
+    feed = Feed(ASKED._replace(crowd="member"), 8)
     crowded = [one for one in feed.steady if number_of(one.value) in feed.crowd]
     assert len(crowded) == pytest.approx(600, rel=0.02)  # as many as others: there is not room for five thousand
     assert len({msgspec.json.decode(one.value)["member_id"] for one in crowded}) == 1
@@ -46,3 +54,15 @@ def test_growth_is_told_against_the_first_run() -> None:
     *_, row = growth.rows([first, then])
     assert row == ("more", "99", "5", "12", "9", "100", "15", "3", "1.20", "0.50")
     assert growth.markdown([first, then]).splitlines()[1].count("---") == len(row)
+
+
+def test_what_would_not_fit_on_the_disk_is_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(growth, "run", lambda *_: pytest.fail("begun"))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=71_000_000_000))
+    with pytest.raises(UsageError, match=r"10,000,000 claims stored take some 72 GB .* and 71 are free"):
+        growth.run_all(ASKED, ["ten-million"], tmp_path / "bench", print)
+
+
+def test_all_is_what_takes_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(growth, "run", lambda asked, *_: {"stored": asked.stored})
+    assert max(one["stored"] for one in growth.run_all(ASKED._replace(stored=0), ["all"], tmp_path / "bench", print)) == 1_000_000
