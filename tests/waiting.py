@@ -1,6 +1,8 @@
-"""Waiting for another session to wait: the condition itself, instead of a pause that hopes for it."""
+"""Waiting for a condition itself, instead of a pause that hopes for it."""
 
 import asyncio
+import time
+from collections.abc import Callable
 
 import asyncpg
 
@@ -16,3 +18,13 @@ async def until_sessions_wait(dsn: str, count: int = 1) -> None:
                 await asyncio.sleep(0.02)
     finally:
         await looking.close()
+
+
+def eventually(holds: Callable[[], bool], *, seconds: float = 300) -> bool:
+    """Whether it holds within so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True

@@ -19,6 +19,7 @@ from services.bench import growth as growing
 from services.bench import report as page
 from services.bench.day import ZIPF, Asked
 from services.bench.run import run
+from services.interruption import interruptible
 from shared.errors import UsageError
 from shared.runtime.settings import home_directory
 
@@ -61,21 +62,22 @@ def bench(
     home, tell = home_directory() / "bench", console.print
     asked = Asked(rate or 1_600, minutes, backlog, members, seed, floors, workers, zipf, profile=profile)
     result: Any
-    if growth:
-        _check_groups(growth)
-        result = growing.run_all(asked._replace(floors=False, profile=False), growth, home, tell)
-        console.print(growing.markdown(result), soft_wrap=True, markup=False)
-    elif counter:
-        result = window.run(window.Asked(rate or 200, feed, minutes, members, seed), home, tell)
-        _show(console, [*window.rows(result), *page.about(result)])
-    elif bulk is not None:
-        result = bulk_work.run(bulk, home, tell)
-        _show(console, [*bulk_work.rows(result), *page.about(result)])
-    else:
-        result = run(asked, home, tell)
-        _show(console, page.rows(result))
-        if report is not None:
-            page.write(result, report)
+    with interruptible():
+        if growth:
+            _check_groups(growth)
+            result = growing.run_all(asked._replace(floors=False, profile=False), growth, home, tell)
+            console.print(growing.markdown(result), soft_wrap=True, markup=False)
+        elif counter:
+            result = window.run(window.Asked(rate or 200, feed, minutes, members, seed), home, tell)
+            _show(console, [*window.rows(result), *page.about(result)])
+        elif bulk is not None:
+            result = bulk_work.run(bulk, home, tell)
+            _show(console, [*bulk_work.rows(result), *page.about(result)])
+        else:
+            result = run(asked, home, tell)
+            _show(console, page.rows(result))
+            if report is not None:
+                page.write(result, report)
     if as_json:
         typer.echo(json.dumps(result, ensure_ascii=False))
 

@@ -20,6 +20,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from deploy.local import servers as local
 from services.bench import figures, load
 from services.bench.load import Prepared
+from services.interruption import uninterrupted
 from services.ops.barrier import Barrier, Ends
 from services.ops.send import Feeder, Sending
 from shared.errors import Stop, UsageError
@@ -131,7 +132,11 @@ class Stage:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "services.bench.load", self.settings.kafka, str(file), str(rate), stdout=subprocess.PIPE
         )
-        said, _ = await process.communicate()
+        try:
+            said, _ = await process.communicate()
+        except asyncio.CancelledError:
+            process.kill()
+            raise
         if process.returncode:
             raise Stop(f"the load generator ended with {process.returncode}")
         return float(said)
@@ -192,9 +197,10 @@ def stage(home: Path, module: tuple[str, ...] = ("services", "serve")) -> Iterat
             made = Stage(home, Settings.load(), addresses, module)
             yield made
         finally:
-            if made is not None:
-                made.stop()
-            _erase(home)
+            with uninterrupted():
+                if made is not None:
+                    made.stop()
+                _erase(home)
 
 
 @contextmanager

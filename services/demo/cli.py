@@ -3,12 +3,9 @@
 import asyncio
 import json
 import secrets
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from types import FrameType
+from contextlib import ExitStack
 from typing import Annotated, Any, Final
 
 import typer
@@ -20,6 +17,7 @@ from services.demo.day import Asked, Feed, Ran
 from services.demo.month import Month
 from services.demo.watch import Line
 from services.demo.workers import Workers
+from services.interruption import deafen, interruptible
 from shared.errors import Stop, UsageError
 from shared.policy import Policies
 from shared.runtime.database import reader
@@ -27,7 +25,6 @@ from shared.runtime.settings import Settings, given, home_directory, shown
 
 _NAMES: Final = ("GONGJI_KAFKA", "GONGJI_POSTGRES", "GONGJI_REDIS")
 _SEEDS: Final = 1 << 16  # as many as the generator tells apart
-_INTERRUPTED: Final = 130
 
 
 def demo(
@@ -45,23 +42,19 @@ def demo(
 ) -> None:
     """Settle a made-up day of claims on real servers with the real services, and audit the books."""
     console = Console(stderr=True, highlight=False)
-    try:
-        with _interruptible(), ExitStack() as stage:
-            settings = _servers(stage, console)
-            policies = Policies.load(settings.policies, settings.parameters)
-            regions = policies.regions
-            number = secrets.randbelow(_SEEDS) if seed is None else seed
-            asked = Asked(claims, max(members or claims // 4, len(regions)), number, rate, chaos, month)
-            workers, ran, told = _run(stage, console, settings, regions=regions, asked=asked, fresh=seed is None)
-            came_of_it = asyncio.run(_read(settings, ran))
-            audit = _audit(console)
-            if keep:
-                stage.pop_all()
-            else:
-                console.print("stopping what was started")
-    except KeyboardInterrupt:
-        console.print("gongji: interrupted; everything that was started is stopped")
-        raise typer.Exit(_INTERRUPTED) from None
+    with interruptible(), ExitStack() as stage:
+        settings = _servers(stage, console)
+        policies = Policies.load(settings.policies, settings.parameters)
+        regions = policies.regions
+        number = secrets.randbelow(_SEEDS) if seed is None else seed
+        asked = Asked(claims, max(members or claims // 4, len(regions)), number, rate, chaos, month)
+        workers, ran, told = _run(stage, console, settings, regions=regions, asked=asked, fresh=seed is None)
+        came_of_it = asyncio.run(_read(settings, ran))
+        audit = _audit(console)
+        if keep:
+            stage.pop_all()
+        else:
+            console.print("stopping what was started")
     names = {region: (pack.name.zh, pack.name.en) for region, pack in policies.packs.items()}
     show.tables(console, came_of_it, ran, audit, names)
     for sentence in told.sentences() if told else ():
@@ -86,7 +79,7 @@ def _run(
     directory.mkdir(parents=True)
     line.say(f"services: starting; log in {directory / 'services.log'}")
     workers = stage.enter_context(Workers(directory / "services.log"))
-    stage.callback(_deaf)  # the first thing at the end: from now on nothing interrupts the stopping
+    stage.callback(deafen)  # the first thing at the end: from now on nothing interrupts the stopping
     feed = Feed(directory)
     line.show("making up a day")
     feed.write(asked, regions)
@@ -119,28 +112,6 @@ def _servers(stage: ExitStack, console: Console) -> Settings:
         stage.callback(local.down, home)
         local.up(home)
     return Settings.load()
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """SIGTERM interrupts as Ctrl-C does; both are as they were afterwards."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        signal.raise_signal(signal.SIGINT)
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell started us in the background
-    signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _deaf() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 async def _a_claim(settings: Settings) -> tuple[str, str]:

@@ -1,13 +1,19 @@
 """The benchmark's stage and its look at Postgres, on real servers that are the benchmark's own."""
 
 import asyncio
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import asyncpg
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from leavings import environment, left_behind
+from waiting import eventually
 
 from services.bench import watch
 from services.bench.day import Asked, Feed
@@ -43,6 +49,22 @@ def test_a_stage_is_its_own_whatever_the_environment_names(own: Stage) -> None:
 def test_two_benchmarks_do_not_share_a_stage(own: Stage) -> None:
     with pytest.raises(UsageError, match="another benchmark"), stage(own.home):
         pass
+
+
+def test_an_interrupted_benchmark_leaves_nothing(tmp_path: Path) -> None:
+    options = ("--rate", "20", "--backlog", "1000", "--members", "100", "--no-floors")
+    command = (sys.executable, "-m", "services", "bench", *options)
+    with subprocess.Popen(command, env=environment(tmp_path), stderr=subprocess.PIPE, text=True) as running:
+        assert running.stderr is not None
+        while (line := running.stderr.readline()) and not line.startswith("warming up"):
+            pass
+        assert eventually(lambda: "services.bench.load" in " ".join(left_behind(tmp_path)))
+        running.send_signal(signal.SIGTERM)
+        _, said = running.communicate(timeout=120)
+    assert running.returncode == 130
+    assert "interrupted; everything that was started is stopped" in said
+    assert left_behind(tmp_path) == []
+    assert not (tmp_path / "bench" / "real").exists()
 
 
 def test_topics_that_forget_keep_what_the_books_are_rebuilt_from(own: Stage) -> None:

@@ -5,13 +5,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from leavings import environment, left_behind
+from waiting import eventually
 
 from deploy.local import servers as local
 
@@ -24,11 +25,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     home = tmp_path_factory.mktemp("demo") / "home"
     yield home
     local.erase(home)
-
-
-def environment(home: Path, **more: str) -> dict[str, str]:
-    others = {name: value for name, value in os.environ.items() if not name.startswith("GONGJI_")}
-    return others | {"GONGJI_HOME": str(home)} | more
 
 
 def demo(home: Path, *options: str, **more: str) -> subprocess.CompletedProcess[str]:
@@ -47,31 +43,6 @@ def found(home: Path) -> Path:
     """The home with its servers running: a demo leaves what it finds."""
     local.up(home)
     return home
-
-
-def left_behind(home: Path, *, servers: bool = True) -> list[str]:
-    """Command lines of the processes that were started for this home; without ``servers`` those of the services only."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdecimal() or int(entry.name) == os.getpid():
-            continue
-        try:
-            told = (entry / "environ").read_bytes() + (entry / "cmdline").read_bytes()
-            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if command and os.fsencode(home) in told and (servers or "services serve" in command):
-            found.append(command)
-    return found
-
-
-def eventually(holds: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + SECONDS
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.1)
-    return True
 
 
 def fen(amount: str) -> int:
