@@ -29,10 +29,12 @@ def priced_otherwise(claim: Claim, verdict: Verdict) -> Iterator[str]:
     """Where pricing the lines anew gives other amounts or reasons than the verdict holds."""
     if not claim.lines or verdict.amounts is None:
         return
-    amounts, reasons = price(claim.lines, _items(verdict).get)
+    find = _items(verdict).get
+    amounts, reasons = price(claim.lines, find)
     if amounts != verdict.amounts:
         yield f"the lines are stored as {verdict.amounts!r}, and come to {amounts!r}"
-    if reasons != verdict.line_reasons:
+    each = price(claim.lines, find, named=len(claim.lines))[1]  # as books have it that are older than the limit
+    if verdict.line_reasons not in (reasons, each):
         yield f"the reasons by line are stored as {verdict.line_reasons!r}, and come to {reasons!r}"
 
 

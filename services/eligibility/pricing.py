@@ -5,7 +5,8 @@ over_limit = max(0, amount - quantity x price_limit), pre_self_pay = ratio x (am
 in scope; each to the fen, half up, line by line.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from typing import Final, NamedTuple, Protocol
 
 from shared.claim import Amounts, Line
@@ -15,6 +16,7 @@ from shared.reasons import Reason, reason
 OUTSIDE: Final = "丙"
 _QUANTITY_PLACES: Final = 4
 _MICRO_YUAN_PER_FEN: Final = 10_000
+MOST_NAMED: Final = 100  # unknown lines with a reason each; each repeat of the claim is answered with all of them
 
 
 def quantity_units(quantity: str) -> int:
@@ -54,14 +56,19 @@ def divide(line: Line, item: Listed | None) -> Priced:
     return Priced(0, over, first, line.amount - over - first)
 
 
-def price(lines: Sequence[Line], find: Callable[[str], Listed | None]) -> tuple[Amounts, tuple[Reason, ...]]:
-    """The bill's amounts (fen), and a reason for each line whose code ``find`` does not know."""
+def price(
+    lines: Sequence[Line], find: Callable[[str], Listed | None], named: int = MOST_NAMED
+) -> tuple[Amounts, tuple[Reason, ...]]:
+    """The bill's amounts (fen), and why lines are own-paid whose code ``find`` does not know.
+
+    The first ``named`` such lines have a reason each; all after them have one together, whose ``field`` lists them.
+    """
     own_paid = over_limit = pre_self_pay = in_scope = 0
-    unknown: list[Reason] = []
+    unknown: list[int] = []
     for index, line in enumerate(lines):
         item = find(line.code)
         if item is None:
-            unknown.append(_unknown(index, line))
+            unknown.append(index)
         own, over, first, rest = divide(line, item)
         own_paid += own
         over_limit += over
@@ -74,7 +81,8 @@ def price(lines: Sequence[Line], find: Callable[[str], Listed | None]) -> tuple[
         pre_self_pay=pre_self_pay,
         in_scope=in_scope,
     )
-    return amounts, tuple(unknown)
+    further = (_further(unknown[named:]),) if len(unknown) > named else ()
+    return amounts, (*(_unknown(index, lines[index]) for index in unknown[:named]), *further)
 
 
 def _over_limit(line: Line, item: Listed) -> int:
@@ -93,3 +101,20 @@ def _unknown(index: int, line: Line) -> Reason:
         zh=f"第 {line.line_no} 行 {line.code}",
         en=f"line {line.line_no}, {line.code}",
     )
+
+
+def _further(unknown: Sequence[int]) -> Reason:
+    """One reason for many lines: ``lines[100-104,107].code``, counted from 0 as everywhere in ``field``."""
+    return reason(
+        "unknown_item",
+        field=f"lines[{','.join(_runs(unknown))}].code",
+        zh=f"另有 {len(unknown)} 行，位置（自 0 起）见 field",
+        en=f"{len(unknown)} further lines, at the places in field (from 0)",
+    )
+
+
+def _runs(numbers: Sequence[int]) -> Iterator[str]:
+    """Ascending numbers, those that follow each other as one: 3, 4, 5, 8 are ``3-5`` and ``8``."""
+    for _, run in groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0]):
+        members = [number for _, number in run]
+        yield str(members[0]) if len(members) == 1 else f"{members[0]}-{members[-1]}"

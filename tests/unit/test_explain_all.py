@@ -12,6 +12,7 @@ from adjudication_cases import KASHGAR, PACKS, claim, verdict
 
 from services.adjudication import engine
 from services.adjudication.counters import Counters
+from services.eligibility.pricing import MOST_NAMED, price
 from services.explain import Grounds, refused, work_out
 from services.intake.memory import MemoryStore as IntakeBooks
 from services.intake.number import Number
@@ -180,6 +181,25 @@ def test_a_line_priced_by_another_item_than_was_found_is_told(policies: Policies
     tampered = msgspec.structs.replace(event, verdict=msgspec.structs.replace(event.verdict, items=cheaper))
     version = policies.on(event.verdict.region, event.claim.visited_on)
     assert any("the lines are stored as" in told for told in work_out(outcome, Grounds(tampered, version)).differences)
+
+
+def test_unknown_lines_are_proven_by_one_reason_for_many_and_by_one_for_each(policies: Policies) -> None:
+    """Books from before there was a limit have a reason for each line, however many."""
+    count = 3 * MOST_NAMED
+    lines = [{"line_no": n + 1, "code": f"X{n}", "quantity": "1", "unit_price": "1", "amount": "1.00"} for n in range(count)]
+    asked = json.loads(bill("C1", f"{count}.00")) | {"lines": lines}
+    for name in ("own_paid", "over_limit", "pre_self_pay", "in_scope"):
+        del asked[name]
+    [(outcome, event, working)] = asyncio.run(worked_out(policies, [*KNOWN, json.dumps(asked).encode()]))
+    assert working.differences == ()
+    assert event.claim is not None
+    assert event.verdict is not None
+    assert [why.field for why in outcome.reasons].count(f"lines[{MOST_NAMED}-{count - 1}].code") == 1
+    version = policies.on("130900", event.claim.visited_on)
+    each = price(event.claim.lines, lambda _: None, count)[1]
+    for reasons, proven in ((each, True), (each[:-1], False), (each[:MOST_NAMED], False)):
+        stored = msgspec.structs.replace(event, verdict=msgspec.structs.replace(event.verdict, line_reasons=reasons))
+        assert (work_out(outcome, Grounds(stored, version)).differences == ()) is proven
 
 
 def _fen(*amounts: Any) -> int:

@@ -2,6 +2,7 @@
 
 from datetime import date
 
+import msgspec
 import pytest
 
 from services.eligibility.pricing import price
@@ -63,6 +64,35 @@ def test_an_unknown_code_is_named_with_its_place_in_the_bill() -> None:
     assert [(why.code, why.field) for why in reasons] == [("unknown_item", "lines[1].code")]
     assert "20" in reasons[0].zh
     assert "X" in reasons[0].en
+
+
+@pytest.mark.parametrize(
+    ("known", "named", "field"),
+    [
+        pytest.param((), 5, None, id="as many as may be named"),
+        pytest.param((), 4, "lines[4].code", id="one further"),
+        pytest.param((), 2, "lines[2-4].code", id="those that follow each other as one"),
+        pytest.param((1, 3), 1, "lines[2,4].code", id="what is known between them is left out"),
+        pytest.param((3,), 1, "lines[1-2,4].code", id="both"),
+        pytest.param((), 0, "lines[0-4].code", id="from the first line"),
+    ],
+)
+def test_unknown_codes_beyond_those_named_share_one_reason(known: tuple[int, ...], named: int, field: str | None) -> None:
+    bill = [Line(line_no=f"{n + 1}", code=f"C{n}", quantity="1", unit_price="1", amount=100) for n in range(5)]
+    _, reasons = price(bill, {f"C{n}": item("甲", 0) for n in known}.get, named)
+    unknown = [n for n in range(5) if n not in known]
+    fields = [f"lines[{n}].code" for n in unknown[:named]]
+    assert [why.field for why in reasons] == fields + ([field] if field else [])
+    assert {why.code for why in reasons} == {"unknown_item"}
+    assert not field or f"{len(unknown) - named} further lines" in reasons[-1].en
+
+
+def test_a_bill_of_ten_thousand_unknown_codes_has_reasons_that_stay_small() -> None:
+    bill = [Line(line_no=f"{n}", code=f"{n:064}", quantity="1", unit_price="1", amount=100) for n in range(10_000)]
+    for find in ({}, {one.code: item("甲", 0) for one in bill[::2]}):
+        amounts, reasons = price(bill, find.get)
+        assert amounts.own_paid == 100 * (10_000 - len(find))
+        assert len(msgspec.json.encode(reasons)) < 64_000
 
 
 def test_a_listed_item_of_category_three_has_no_reason() -> None:
