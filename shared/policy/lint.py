@@ -17,6 +17,7 @@ from shared.policy.faults import Fault, PackError, path_of
 from shared.policy.figure import Cited, Figure, Unit, exact
 from shared.policy.pack import Pack, PackVersion
 from shared.policy.parameters import Figures, Given
+from shared.policy.supplied import supplied_faults
 from shared.policy.tables import overlap_faults, table_faults
 
 Found = tuple[str, str, str]  # path, fault, remedy
@@ -73,9 +74,13 @@ def read_parameters(data: Any, packs: Mapping[str, Pack], file: str) -> dict[str
                 faults.append(Fault(file, f"{region}.{name}", "nothing in the pack needs it", remedy))
                 continue
             faults += [Fault(file, f"{region}.{name}{path}", said, mend) for path, said, mend in _value_faults(rows, unit)]
+    figures = {region: Figures(given) for region, given in checked.items()}
+    if not faults:
+        found = ((region, told) for region, given in figures.items() for told in supplied_faults(packs[region], given))
+        faults = [Fault(file, f"{region}.{name}", said, mend) for region, (name, said, mend) in found]
     if faults:
         raise PackError(faults)
-    return {region: Figures(given) for region, given in checked.items()}
+    return figures
 
 
 def parameters_needed(pack: Pack) -> dict[str, Unit]:

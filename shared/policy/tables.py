@@ -1,6 +1,6 @@
 """Whether the steps of a pack's benefits fit together: tables without holes, ratios up to 100 %, steps in their order."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 from itertools import chain
@@ -43,18 +43,29 @@ class Spot(NamedTuple):
 def table_faults(pack: Pack) -> Iterator[Found]:
     """What does not fit, in every version and benefit."""
     for index, version in enumerate(pack.versions):
-        places: tuple[str, ...] = ("1", "2", "3")
-        pharmacy = version.benefits.levels.pharmacy
-        if pharmacy is not None and pharmacy.as_ == "pharmacy":
-            places += ("pharmacy",)
-        for name in _NAMES:
-            benefit: Benefit | None = getattr(version.benefits, name)
-            if benefit is not None:
-                path = f"versions[{index}].benefits.{name}"
-                spots = [Spot(d, s, p) for d in _days(version, benefit) for s in STATUSES for p in places]
-                yield from _order_faults(version, benefit, path)
-                yield from _row_faults(benefit, path, spots)
-                yield from _sum_faults(benefit, path, spots)
+        for name, benefit in benefits_of(version):
+            path = f"versions[{index}].benefits.{name}"
+            spots = spots_of(version, own_days(benefit))
+            yield from _order_faults(version, benefit, path)
+            yield from _row_faults(benefit, path, spots)
+            yield from _sum_faults(benefit, path, spots)
+
+
+def benefits_of(version: PackVersion) -> Iterator[tuple[str, Benefit]]:
+    """The benefits that a version has, by name."""
+    named = ((name, getattr(version.benefits, name)) for name in _NAMES)
+    return ((name, benefit) for name, benefit in named if benefit is not None)
+
+
+def spots_of(version: PackVersion, changes: Iterable[date]) -> list[Spot]:
+    """Everybody, everywhere, on the version's first day and on each of ``changes`` inside it."""
+    places: tuple[str, ...] = ("1", "2", "3")
+    pharmacy = version.benefits.levels.pharmacy
+    if pharmacy is not None and pharmacy.as_ == "pharmacy":
+        places += ("pharmacy",)
+    days = {version.from_, *changes}
+    inside = sorted(day for day in days if day >= version.from_ and (version.to is None or day <= version.to))
+    return [Spot(day, status, place) for day in inside for status in STATUSES for place in places]
 
 
 def tables(benefit: Benefit, path: str) -> Iterator[tuple[str, Sequence[Row]]]:
@@ -67,9 +78,9 @@ def tables(benefit: Benefit, path: str) -> Iterator[tuple[str, Sequence[Row]]]:
                     yield f"{path}.{group}[{index}].{name}", rows
 
 
-def _days(version: PackVersion, benefit: Benefit) -> list[date]:
-    """The days inside the version on which one of the benefit's figures begins or has just ended."""
-    days = {version.from_}
+def own_days(benefit: Benefit) -> set[date]:
+    """The days on which one of the benefit's figures begins or has just ended."""
+    days = set()
     points = [step.add for step in benefit.pool if isinstance(step, Ratio)]
     for rows in chain((rows for _, rows in tables(benefit, "")), points):
         for row in rows:
@@ -77,14 +88,14 @@ def _days(version: PackVersion, benefit: Benefit) -> list[date]:
                 days.add(row.from_)
             if row.to is not None and row.to < date.max:
                 days.add(row.to + timedelta(days=1))
-    return sorted(day for day in days if day >= version.from_ and (version.to is None or day <= version.to))
+    return days
 
 
 def _row_faults(benefit: Benefit, path: str, spots: Sequence[Spot]) -> Iterator[Found]:
     """For everybody, everywhere, on every day there is one row, and only one."""
     for place, rows in tables(benefit, path):
         for spot in spots:
-            found = [row for row in rows if _holds(row, spot)]
+            found = [row for row in rows if holds(row, spot)]
             if not found:
                 yield place, f"no row for {spot}", "add the row"
                 break
@@ -115,7 +126,7 @@ def _ratio_faults(benefit: Benefit, path: str, spot: Spot) -> Iterator[Found]:
     for index, step in enumerate(benefit.pool):
         if isinstance(step, Ratio):
             value = _value(step.table, spot)
-            points = sum((row.value or 0 for row in step.add if _holds(row, spot)), Decimal(0))
+            points = sum((row.value or 0 for row in step.add if holds(row, spot)), Decimal(0))
             if value is not None and value + points > 100:
                 said = f"{value} % and {points} points are more than 100 % for {spot}"
                 yield f"{path}.pool[{index}]", said, "correct one of them"
@@ -155,9 +166,10 @@ def _order_faults(version: PackVersion, benefit: Benefit, path: str) -> Iterator
                 yield f"{place}.to", f"{step.to} spills over itself", "spill over to a benefit that does not"
 
 
-def _holds(row: Row, spot: Spot) -> bool:
+def holds(row: Row, spot: Spot) -> bool:
+    """Whether the row is meant for whom and where the spot is, on its day."""
     return row.holds_for(spot.status, spot.place) and row.holds_on(spot.day)
 
 
 def _value(rows: Sequence[Row], spot: Spot) -> Decimal | None:
-    return next((row.value for row in rows if _holds(row, spot)), None)
+    return next((row.value for row in rows if holds(row, spot)), None)

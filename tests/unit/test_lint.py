@@ -1,5 +1,6 @@
 """Lint catches every kind of broken pack (tests/broken_policies), and names file, place, fault and remedy."""
 
+import json
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -153,3 +154,45 @@ def test_equal_rules_have_equal_hashes_however_they_are_written(tmp_path: Path) 
         (directory / "pack.yaml").write_text(content, encoding="utf-8")
         hashes.append(Policies.load(directory).versions[0].ref.hash)
     assert hashes[0] == hashes[1] != hashes[2]
+
+
+POINTS = """            add:
+              - {status: retired, value: 10, unit: points, article: "130900:10", to: 2023-12-31}
+              - {status: retired, needs: "{benefit}.points", unit: points, article: "130900:10", from: 2024-01-01}
+"""
+ABOVE = [
+    ([(2022, 90)], [], None),
+    ([(2022, "90.01")], [], "90.01 % and 10 points are more than 100 % for retired members at level 1 on 2022-01-01; lower"),
+    ([(2022, 80), (2023, 95)], [], "95 % and 10 points are more than 100 % for retired members at level 1 on 2023-01-01"),
+    ([(2022, 80), (2024, 95)], [], None),  # the points on top of it are not supplied: no claim is paid by it
+    ([(2022, 80), (2025, 95)], [(2024, 6)], "95 % and 6 points are more than 100 % for retired members at level 1 on 2025"),
+    ([(2022, [{"status": "active", "value": 95}])], [], None),
+    ([(2022, [{"level": ["3"], "value": 95}, {"level": ["1"], "value": 80}])], [], "retired members at level 3 on 2022"),
+]
+
+
+@pytest.mark.parametrize(("ratios", "points", "expected"), ABOVE)
+def test_a_supplied_ratio_is_refused_that_comes_above_the_whole_with_the_packs_points(
+    ratios: list[Any], points: list[Any], expected: str | None, tmp_path: Path
+) -> None:
+    """Started with it, the services would set aside each claim that it reaches."""
+    needed = '              - {needs: "{benefit}.ratio", unit: percent, article: "130900:10"}\n'
+    text = (PACKS / "130900-cangzhou.yaml").read_text(encoding="utf-8")
+    assert needed in text
+    (tmp_path / "pack.yaml").write_text(text.replace(needed, needed + POINTS, 1), encoding="utf-8")
+    given = {
+        f"chronic:M1.{called}": [{"from": f"{year}-01-01", "value": value} for year, value in rows]
+        for called, rows in (("ratio", ratios), ("points", points))
+        if rows
+    }
+    file = tmp_path / "figures"
+    file.write_text(json.dumps({"130900": given}), encoding="utf-8")
+    if expected is None:
+        assert Policies.load(tmp_path, file).serves("130900")
+        return
+    with pytest.raises(PackError) as refused:
+        Policies.load(tmp_path, file)
+    [fault] = refused.value.faults
+    assert (fault.file, fault.path) == ("figures", "130900.chronic:M1.ratio")
+    assert expected in str(fault)
+    assert fault.remedy == "lower it, or the other of the two in benefits.chronic of version 2022"
