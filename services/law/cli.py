@@ -29,10 +29,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="Machine output, one JSON o
 @app.command()
 def lint(
     directory: Directory = None,
-    parameters: Annotated[Path | None, typer.Option(help="The operator's figures, checked with the packs.")] = None,
+    parameters: Annotated[
+        Path | None, typer.Option(envvar="GONGJI_PARAMETERS", help="The operator's figures, checked with the packs.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Checks packs: every fault with file, place and remedy. Exit 1 when there is one."""
+    """Checks packs with the operator's figures, as a service does at its start. Exit 1 when there is a fault."""
     where = directory or policies_directory()
     try:
         policies = Policies.load(where, parameters)

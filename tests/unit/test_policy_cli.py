@@ -49,6 +49,19 @@ def test_lint_finds_nothing_in_our_packs_and_says_each_fault_of_a_broken_one(tmp
     assert fault["path"] == "versions[0].benefits.ordinary.pool[2]"
 
 
+def test_lint_checks_the_figures_that_the_services_would_start_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = tmp_path / "figures.yaml"
+    figures.write_text("130900: {pooled_annual_cap: [{from: 2022-01-01, value: -1}]}", encoding="utf-8")
+    monkeypatch.setenv("GONGJI_PARAMETERS", str(figures))
+    code, said = gongji("lint", PACKS)
+    assert (code, "figures.yaml: 130900.pooled_annual_cap[0].value: -1 is negative" in said) == (1, True)
+    other = tmp_path / "other.yaml"
+    other.write_text("130900: {pooled_annual_cap: [{from: 2022-01-01, value: 1}]}", encoding="utf-8")
+    assert gongji("lint", PACKS, "--parameters", other)[0] == 0
+    monkeypatch.setenv("GONGJI_PARAMETERS", "")
+    assert gongji("lint", PACKS)[0] == 0
+
+
 def test_show_gives_each_figure_with_its_article_and_names_what_the_operator_must_supply() -> None:
     code, said = gongji("show", "440800", "--directory", PACKS)
     assert code == 0
