@@ -15,8 +15,9 @@ import typer
 
 from services.replay import Item, Replay, Replayed, chunks, item_of
 from services.replay_trace import Tracer
-from shared.errors import Stop, UsageError
+from shared.errors import Stop
 from shared.events import REJECTED
+from shared.feed_file import lines_of, opened
 from shared.policy import Policies
 from shared.reasons import NOT_BINDING, Reason
 from shared.runtime.settings import policies_directory
@@ -42,8 +43,8 @@ def replay(
     """Settle feeds in this process, with no server: one outcome a line, in the order of the feed."""
     del as_json
     packs = Policies.load(policies or policies_directory(), parameters)
-    with ExitStack() as opened:
-        feed = Feed([(str(path), _open(path, opened)) for path in feeds])
+    with ExitStack() as until:
+        feed = Feed([(str(path), opened(path, until)) for path in feeds])
         out = Printer(feed, Tracer(packs) if trace else None)
         try:
             asyncio.run(_run(Replay(packs), feed, out))
@@ -69,15 +70,6 @@ def _settle_garbage_collector() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
-def _open(path: Path, opened: ExitStack) -> BinaryIO:
-    if str(path) == "-":
-        return sys.stdin.buffer
-    try:
-        return opened.enter_context(path.open("rb"))
-    except OSError as fault:
-        raise UsageError(f"{path}: {fault.strerror}; give an NDJSON file, or - for standard input") from fault
-
-
 class Feed:
     """Feeds as one: lines counted through, and found again in their files."""
 
@@ -90,7 +82,7 @@ class Feed:
         """Every line that is not empty."""
         for _, stream in self._streams:
             self._starts.append(self._count)
-            for raw in stream:
+            for _, raw in lines_of(stream):
                 self._count += 1
                 line = raw.strip(b" \t\r\n")
                 if line:

@@ -13,6 +13,7 @@ import msgspec
 
 from services.replay import Replay, chunks, item_of
 from shared.errors import UsageError
+from shared.feed_file import lines_of
 from shared.money import fen, yuan
 from shared.policy import Policies
 from shared.policy.lint import read_parameters
@@ -93,7 +94,7 @@ async def _settled(pack: Pack, figures: dict[str, Figures], feed: Path) -> _Sett
     except OSError as fault:
         raise UsageError(f"{feed}: {fault.strerror}; give an NDJSON file") from fault
     with stream:
-        for chunk in chunks(item_of(number, line) for number, line in enumerate(stream) if line.strip()):
+        for chunk in chunks(item_of(number, line) for number, line in lines_of(stream) if line.strip()):
             done = await replay.settle(chunk)
             without += len(done.faults)
             for item in done.outcomes:

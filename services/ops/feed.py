@@ -20,6 +20,7 @@ from services.ops.barrier import Barrier
 from services.ops.generate import generate as generate_day
 from services.ops.send import Feeder, Numbered, Sending, Sent
 from shared.errors import UsageError
+from shared.feed_file import lines_of, opened
 from shared.runtime.database import Database
 from shared.runtime.settings import Settings, given, policies_directory
 
@@ -92,8 +93,8 @@ def _send_over_http(url: str, files: Sequence[Path], began: float, *, show: bool
         raise UsageError("--http needs the institution's key in GONGJI_KEY (gongji institution key create)")
     if not (key.isascii() and key.isprintable()):
         raise UsageError("GONGJI_KEY: this is no key; it is one line, as `gongji institution key create` printed it")
-    with ExitStack() as opened:
-        streams = [(str(path), _open(path, opened)) for path in files]
+    with ExitStack() as until:
+        streams = [(str(path), opened(path, until)) for path in files]
         answered = asyncio.run(send_over_http(url, key, _lines(streams), show=show, say=_say))
     for place, what in answered.faults[:_FAULTS_SHOWN]:
         _say(f"{place}: {what}")
@@ -121,8 +122,8 @@ async def _send(files: Sequence[Path], *, rate: float | None, wait: bool) -> Sen
     from shared.runtime.service import prepare  # noqa: PLC0415 - the shell takes half a second to import
     from shared.runtime.topics import declared  # noqa: PLC0415
 
-    with ExitStack() as opened, _progress() as progress:
-        streams = [(str(path), _open(path, opened)) for path in files]
+    with ExitStack() as until, _progress() as progress:
+        streams = [(str(path), opened(path, until)) for path in files]
         settings = Settings.load()
         await prepare(settings)
         sizes = [path.stat().st_size if path.is_file() else 0 for path in files]
@@ -140,18 +141,9 @@ async def _send(files: Sequence[Path], *, rate: float | None, wait: bool) -> Sen
                 await database.close()
 
 
-def _open(path: Path, opened: ExitStack) -> BinaryIO:
-    if str(path) == "-":
-        return sys.stdin.buffer
-    try:
-        return opened.enter_context(path.open("rb"))
-    except OSError as fault:
-        raise UsageError(f"{path}: {fault.strerror}; give an NDJSON file, or - for standard input") from fault
-
-
 def _lines(streams: Sequence[tuple[str, BinaryIO]]) -> Iterator[Numbered]:
     for name, stream in streams:
-        for number, line in enumerate(stream, 1):
+        for number, line in lines_of(stream):
             yield name, number, line
 
 

@@ -295,7 +295,7 @@ async def test_an_institutions_outcomes_come_once_each_whatever_is_settled_meanw
 def test_the_command_streams_a_file_and_says_which_lines_were_not_taken(counter: World, tmp_path: Path) -> None:
     day = tmp_path / "day.ndjson"
     lines = [claim(MEMBERS[5], "7.00"), claim(MEMBERS[5], total="1.00"), claim(institution=THERE)]
-    day.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    day.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8-sig")  # some editors begin a file so
     command = [sys.executable, "-m", "services", "feed", "send", "--http", counter.url, "--json", str(day)]
     environment = counter.deployment.environment
     done = subprocess.run(

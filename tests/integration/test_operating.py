@@ -168,7 +168,7 @@ def test_a_feed_with_lines_that_are_no_records_is_sent_whole_and_ends_with_1(run
     good = json.dumps({"type": "reversal", "claim_no": "F1", "institution_id": "F", "reversed_at": AT, "reason": "x"})
     broken = ["garbage", '{"type":"claim"}', json.dumps(member | {"valid_from": "soon"})]
     feed = tmp_path / "feed.ndjson"
-    feed.write_text("\n".join([good, *broken, good]))
+    feed.write_text("\n".join([good, *broken, good]), encoding="utf-8-sig")  # the file's byte order mark is no record's
     done = running.command("feed", "send", str(feed))
     told = done.stderr.splitlines()
     assert done.returncode == 1, done.stderr

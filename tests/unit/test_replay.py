@@ -1,6 +1,7 @@
 """``gongji replay``: one outcome a line in the order of the feed, the same bytes however it is run, nothing lost."""
 
 import asyncio
+import codecs
 import json
 import os
 import subprocess
@@ -211,6 +212,18 @@ def test_the_wrong_line_is_named_by_file_and_number_and_the_trace_adds_up(tmp_pa
     assert [trace[name]["result"] for name in ("fund_total", "account", "cash")] == [
         readable[name] for name in ("fund_total", "account", "cash")
     ]
+
+
+def test_a_byte_order_mark_is_a_files_where_it_stands_first_and_else_makes_its_line_unreadable(tmp_path: Path) -> None:
+    first, second = tmp_path / "register.ndjson", tmp_path / "claims.ndjson"
+    first.write_bytes(codecs.BOM_UTF8 + b"\n".join(as_bytes(WORLD)))
+    marked = codecs.BOM_UTF8 + as_bytes([bill("C2")])[0]
+    second.write_bytes(codecs.BOM_UTF8 + b"\n".join([*as_bytes([bill("C1")]), marked]))
+    for done in (command(str(first), str(second)), command(str(first), "-", feed=second.read_bytes())):
+        assert [json.loads(line)["outcome"] for line in done.stdout.splitlines()] == ["settled"]
+        [told, counted] = done.stderr.decode().splitlines()
+        assert ":2: unreadable: not JSON" in told
+        assert counted == "1 settled or reversed, 0 rejected, 1 lines without outcome"
 
 
 def test_a_line_nested_without_measure_is_named_and_the_rest_goes_on() -> None:
