@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import BeforeValidator, ConfigDict, Strict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Strict, TypeAdapter, ValidationError, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from shared.calendar import read_date
@@ -30,13 +30,11 @@ _REMEDIES: Final[dict[str, tuple[str, str]]] = {
     "bool_type": ("须为 true 或 false", "must be true or false"),
     "tuple_type": ("须为数组", "must be an array"),
     "dataclass_type": ("须为对象", "must be an object"),
-    "identifier": (
-        "须为 1–64 个可见字符，首尾无空格",
-        "must be 1 to 64 printable characters, no space at either end",
-    ),
+    "identifier": ("须为 1–64 个可见字符，首尾无空格", "must be 1 to 64 printable characters, no space at either end"),
     "name": ("须为 1–300 个可见字符", "must be 1 to 300 printable characters"),
     "region": ("须为 6 位行政区划代码的字符串", "must be a string of 6 digits, the admin division code"),
     "date": ("须为日期，如 2023-05-01", "must be a date like 2023-05-01"),
+    "ends_before": ("不得早于 valid_from，请更正日期", "must not be before valid_from: correct the dates"),
     "month": ("须为月份，如 2023-05", "must be a month like 2023-05"),
     "amount": (
         "须为以元计的字符串，最多两位小数，如 123.45",
@@ -112,6 +110,13 @@ def _ratio(value: Any) -> int:
     if ppm > PPM:
         raise PydanticCustomError("ratio", "is wrong")
     return ppm
+
+
+def _not_before_it_begins(last: date | None, fields: ValidationInfo) -> date | None:
+    """As the newest of its code, one that ended first would hold for no day and yet hide those before it."""
+    if last is not None and last < fields.data.get("valid_from", date.min):  # a wrong one is told by itself
+        raise PydanticCustomError("ends_before", "is wrong")
+    return last
 
 
 Identifier = Annotated[str, _reader("identifier", _printable(64))]
@@ -226,7 +231,7 @@ class CatalogueItem:
     category: Literal["甲", "乙", "丙"]
     pre_self_pay_ratio: Ratio
     valid_from: Day
-    valid_to: Day | None = None
+    valid_to: Annotated[Day | None, AfterValidator(_not_before_it_begins)] = None
     price_limit: MicroYuan | None = None
 
 

@@ -135,6 +135,11 @@ def without(document: dict[str, Any], field: str) -> bytes:
             id="an item with a limit of a millionth of a yuan",
         ),
         pytest.param(
+            wire(ITEM, valid_from="2023-01-01", valid_to="2023-01-01"),
+            CatalogueItem("130900", "A", "阿莫西林", "乙", 100_000, date(2023, 1, 1), date(2023, 1, 1)),
+            id="an item for one day",
+        ),
+        pytest.param(
             wire(ITEM, pre_self_pay_ratio=0.1),
             CatalogueItem("130900", "A", "阿莫西林", "乙", 100_000, START),
             id="an item whose ratio is a number",
@@ -203,6 +208,15 @@ def test_a_good_record_is_read_into_canonical_values(value: bytes, record: objec
         pytest.param(wire(ITEM, pre_self_pay_ratio="1e-1"), "catalogue_item.pre_self_pay_ratio", "0 and 1", id="1e-1"),
         pytest.param(wire(ITEM, pre_self_pay_ratio=True), "catalogue_item.pre_self_pay_ratio", "0 and 1", id="true"),
         pytest.param(wire(ITEM, price_limit="0.0000001"), "catalogue_item.price_limit", "six", id="seven decimals"),
+        pytest.param(
+            wire(ITEM, valid_from="2023-01-01", valid_to="2022-12-31"),
+            "catalogue_item.valid_to",
+            "must not be before valid_from",
+            id="an item that ends before it begins",
+        ),
+        pytest.param(
+            wire(ITEM, valid_from="soon", valid_to="2022-12-31"), "catalogue_item.valid_from", "a date", id="and has no beginning"
+        ),
         pytest.param(wire(ITEM, name="a\nb"), "catalogue_item.name", "printable", id="a line break in a name"),
         pytest.param(wire(CREDIT, amount="0.001"), "account_credit.amount", "two decimals", id="a tenth of a fen"),
         pytest.param(wire(MEMBER, type="person"), "type", "member, institution", id="no such type"),
