@@ -10,6 +10,7 @@ from typing import Final
 
 from services.adjudication import engine
 from services.adjudication.counters import VISIT_FIRST, VISITS, CounterKey, Counters
+from services.adjudication.decision import differing
 from services.ops.audit.check import Check, Family, Finding
 from services.ops.audit.decisions import Decided, Kept, Past, decisions
 from services.ops.audit.view import View
@@ -212,11 +213,8 @@ class Again:
 
 
 def _difference(stored: Decision, again: Decision) -> str | None:
-    if stored == again:
-        return None
-    for name in Decision.__struct_fields__:
-        if getattr(stored, name) != getattr(again, name):
-            return f"{name} is stored as {getattr(stored, name)}, and comes to {getattr(again, name)}"
+    for name, was, comes_to in differing(stored, again):
+        return f"{name} is stored as {was}, and comes to {comes_to}"
     return None
 
 

@@ -13,6 +13,7 @@ from services.account import sums
 from services.account.use import permission
 from services.adjudication import engine
 from services.adjudication.bill import TraceLine
+from services.adjudication.decision import differing
 from services.explain_lines import bill_lines, priced_otherwise
 from services.intake.number import Number
 from shared import quote
@@ -207,10 +208,8 @@ def _shown(name: str, values: Mapping[str, int]) -> dict[str, object]:
 
 
 def _compared(stored: Decision, again: Decision) -> Iterator[str]:
-    for name in Decision.__struct_fields__:
-        was, is_now = getattr(stored, name), getattr(again, name)
-        if was != is_now:
-            yield f"{name} is stored as {was!r}, and comes to {is_now!r}"
+    for name, was, comes_to in differing(stored, again):
+        yield f"{name} is stored as {was!r}, and comes to {comes_to!r}"
 
 
 def _carried(outcome: Outcome, decision: Decision) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from services.adjudication import rules
 from services.adjudication.counters import VISIT_CLAIMS, VISIT_DEDUCTIBLE, VISIT_FIRST, VISIT_FUND, VISITS
-from services.adjudication.plan import Compiled, Kind, Missing, Plan
+from services.adjudication.plan import Compiled, Kind, Missing, NoBenefit, Plan
 from shared.money import yuan
 from shared.policy import Version
 from shared.policy.benefits import (
@@ -38,7 +38,7 @@ class Compiler:
         self.day = day
         self.kind = kind
         self.name: Benefit = version.benefits.ordinary
-        self.missing: Missing | None = None
+        self.missing: Missing | NoBenefit | None = None
         self.counters: dict[str, None] = {}  # a set that keeps its order
         self.fund_counters: list[str] = []
         self.ceilings: dict[str, int] = {}
@@ -51,7 +51,7 @@ class Compiler:
         base = self.kind.benefit.partition(":")[0]
         benefit: Benefit | None = getattr(self.version.benefits, base, None)
         if not isinstance(benefit, Benefit):
-            return Plan(missing=Missing(f"benefits.{base}", "policy", self.version.benefits.ordinary.article))
+            return Plan(missing=NoBenefit(base, self.version.benefits.ordinary.article))
         self.name = benefit
         self.articles[benefit.article] = None
         if self.kind.level_article is not None:

@@ -1,9 +1,16 @@
 """Decisions of the three outcomes, each by its own law: a rejection books nothing, a reversal is the exact negative."""
 
+from collections.abc import Iterator
+from typing import Any, get_args
+
+import msgspec
+
 from services.adjudication.bill import Bill
+from services.adjudication.plan import NoBenefit
 from shared.claim import Amounts
 from shared.events import Decision, PolicyRef, Stale
 from shared.money import yuan
+from shared.policy.benefits import Name
 from shared.reasons import Reason, reason
 
 
@@ -106,3 +113,18 @@ def reversed_(original: Decision, before: dict[str, int], after: dict[str, int])
         after=after,
         articles=original.articles,
     )
+
+
+def differing(stored: Decision, again: Decision) -> Iterator[tuple[str, Any, Any]]:
+    """What of a stored decision comes out otherwise: field, as stored, as it comes to. A reason may be in words of its time."""
+    if stored == again:
+        return
+    today = msgspec.structs.replace(stored, reasons=tuple(_in_words_of_today(one) for one in stored.reasons))
+    for name in Decision.__struct_fields__:
+        if getattr(today, name) != getattr(again, name):
+            yield name, getattr(stored, name), getattr(again, name)
+
+
+def _in_words_of_today(stored: Reason) -> Reason:
+    named = (NoBenefit(name, stored.article or "") for name in get_args(Name))
+    return next((one.reason() for one in named if one.once_told() == stored), stored)

@@ -32,6 +32,28 @@ class Missing(NamedTuple):
         )
 
 
+class NoBenefit(NamedTuple):
+    """A benefit that the version does not have: no parameter can supply it."""
+
+    benefit: str  # without its code
+    article: str
+
+    def reason(self) -> Reason:
+        """The rejection that names it."""
+        place = f"benefits.{self.benefit}"
+        return reason(
+            "benefit_not_configured",
+            article=self.article,
+            field="benefit",
+            zh=f"政策包没有 {place}；请核对待遇类别，当地确有该待遇的须写入政策包，参数文件不能提供",
+            en=f"the pack has no {place}; check the benefit: one that the region has must be in the pack, not in a parameter",
+        )
+
+    def once_told(self) -> Reason:
+        """The rejection as books have it that are older than these words: as if a parameter were missing."""
+        return Missing(f"benefits.{self.benefit}", "policy", self.article).reason()
+
+
 class Kind(NamedTuple):
     """What a plan is for: a benefit (with its code), a status, a place, and the supplements the member has."""
 
@@ -45,7 +67,7 @@ class Kind(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A benefit for one kind of member and place. ``missing``: it cannot decide without this parameter."""
+    """A benefit for one kind of member and place. ``missing``: what it cannot decide without."""
 
     pool: tuple[Compiled, ...] = ()
     after: tuple[Compiled, ...] = ()
@@ -54,4 +76,4 @@ class Plan:
     ceilings: dict[str, int] = field(default_factory=dict)
     articles: tuple[str, ...] = ()
     pays_remainder: bool = False  # whether a fund pays also where nothing is in scope
-    missing: Missing | None = None
+    missing: Missing | NoBenefit | None = None

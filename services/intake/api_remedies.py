@@ -57,7 +57,10 @@ REMEDIES: Final[dict[str, Remedy]] = {
         _USED,
     ),
     "benefit_not_configured": _remedy(
-        "benefit", "请经办机构配置 reasons 所列参数", "have the agency supply the parameter named in reasons", _USED
+        "benefit",
+        "请核对待遇类别；无误的，请经办机构配置 reasons 所列内容",
+        "check the benefit; if it is right, have the agency configure what is named in reasons",
+        _USED,
     ),
     "manual_after_deadline": _remedy(
         "submitted_at",

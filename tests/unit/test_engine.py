@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+import msgspec
 import pytest
 from adjudication_cases import (
     BAZHONG,
@@ -14,17 +15,24 @@ from adjudication_cases import (
     ZHANJIANG,
     amounts,
     claim,
+    claimed,
     facts,
     verdict,
 )
 
+from services import explain
+from services.account.outcomes import outcome_bytes
 from services.adjudication import engine
 from services.adjudication.counters import Counter, CounterKey, Counters
+from services.adjudication.decision import differing
 from services.adjudication.rulebook import Rulebook
+from services.audit_grounds import Again
+from services.ops.audit.decisions import Decided, Past
 from shared.events import Verdict
+from shared.outcome import decode
 from shared.policy import Policies, Version
 from shared.policy.lint import read_parameters
-from shared.reasons import reason
+from shared.reasons import Reason, reason
 
 DAY = date(2023, 5, 1)
 
@@ -71,6 +79,39 @@ def test_a_benefit_without_figures_is_rejected_naming_what_is_missing(region: st
     assert why.code == "benefit_not_configured"
     assert names in why.zh
     assert names in why.en
+
+
+def test_a_benefit_that_the_pack_does_not_have_is_not_asked_of_the_parameters() -> None:
+    said = verdict(ZHANJIANG)
+    asked, lacking = (
+        engine.decide(claim("C1", 10_000, benefit=benefit), said, version(ZHANJIANG), Counters()).reasons[0]
+        for benefit in ("maternity", "chronic:M1")
+    )
+    assert (asked.field, "in the parameters file" in asked.en, "请在参数文件中提供" in asked.zh) == ("benefit", False, False)
+    assert (lacking.field, "in the parameters file" in lacking.en, "请在参数文件中提供" in lacking.zh) == (None, True, True)
+
+
+@pytest.mark.parametrize(
+    ("named", "is_right"),
+    [pytest.param("maternity", True, id="as it was told then"), pytest.param("day_surgery", False, id="another benefit")],
+)
+def test_books_that_tell_a_missing_benefit_in_the_words_of_their_time_are_proven(named: str, *, is_right: bool) -> None:
+    told, said = claim("C1", 10_000, benefit="maternity"), verdict(ZHANJIANG)
+    now = engine.decide(told, said, version(ZHANJIANG), Counters())
+    then = Reason(
+        code="benefit_not_configured",
+        zh=f"待遇参数未配置：请在参数文件中提供 benefits.{named}（policy）",
+        en=f"the benefit needs a parameter that is not configured: supply benefits.{named} (policy) in the parameters file",
+        article=now.reasons[0].article,
+    )
+    stored = msgspec.structs.replace(now, reasons=(then,))
+    assert [name for name, _, _ in differing(stored, now)] == ([] if is_right else ["reasons"])
+    event = msgspec.structs.replace(claimed(told, said), decision=stored)
+    outcome = decode(outcome_bytes(event, stored, reasons=stored.reasons, settled_at=None))
+    assert (explain.work_out(outcome, explain.Grounds(event, version(ZHANJIANG))).differences == ()) is is_right
+    again = Again({version(ZHANJIANG).ref.hash: version(ZHANJIANG)}, 1)
+    again.see(Past("M1", [Decided("C1", event, stored)], {}))
+    assert [finding.total for finding in again.findings] == [0 if is_right else 1, 0]
 
 
 @dataclass(frozen=True)
