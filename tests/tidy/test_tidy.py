@@ -26,7 +26,6 @@ TEST_LINES = (400, 50)
 LONG_FUNCTIONS = {
     "services/account/outcomes.py": ["outcome_bytes"],  # a row a field
     "services/bench/cli.py": ["bench"],  # a row an option
-    "services/demo/cli.py": ["demo"],  # a row an option
 }
 LONG_MODULES = {
     "tests/integration/test_audit_catches.py": "a table of planted breaches, a row a check",
