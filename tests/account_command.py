@@ -100,6 +100,8 @@ PLANTS = [
     ),
     (accounts.OWNED, "C8/", "delete from account.opening where amount > 0"),
     (accounts.COMMANDED, "opening C8", "delete from runtime.command_log where command = 'account open'"),
+    (accounts.COMMANDED, "opening C8", "update account.opening set region = '440800' where member_id = 'C8' and amount > 0"),
+    (accounts.COMMANDED, "opening C8", "update account.opening set region = '440800' where member_id = 'C8' and amount = 0"),
     (accounts.CLOSED, "C7", "update account.closing set amount = amount + 1 where member_id = 'C7'"),
     (accounts.CLOSED, "C7", "update account.closing set number = number + 1 where member_id = 'C7' and amount > 0"),
     (accounts.CLOSED, "C7", "insert into account.posting values (999999, 1, 'contributions', 'personal:C7', 1, 0)"),

@@ -256,10 +256,13 @@ COMMANDED = Query(
         select from runtime.command_log c where c.command = 'account close' and c.after->'member_id' = to_jsonb(k.member_id)
             and (c.after->>'case', c.after->>'to') = (k.leaving, k.disposal))
     union all
-    select 'opening ' || o.member_id, 'no command of an operator says so' from account.opening o
-    where not exists (select from account.journal j where j.journal_id = o.number and j.kind = 'crediting')
+    select 'opening ' || o.member_id, 'in ' || o.region || ', and neither a month''s credit nor a command says so'
+    from account.opening o
+    where not exists (
+            select from account.crediting c where (c.member_id, c.region, c.journal_id) = (o.member_id, o.region, o.number))
         and not exists (select from runtime.command_log c where c.command = 'account open' and c.reason <> ''
-            and c.after->'number' = to_jsonb(o.number))
+            and c.after->'number' = to_jsonb(o.number)
+            and (c.after->>'member_id', c.after->>'region') = (o.member_id, o.region))
     union all
     select 'settling ' || s.member_id, 'no command of an operator says so' from account.settling s
     where not exists (
