@@ -119,7 +119,8 @@ async def pay(tx: Tx, policies: Policies, asked: Asked) -> list[Paid]:
     paid = payment.by_budget(owed, figured.budget.of(number_of(month)), figured.terms) if figured else payment.by_item(owed)
     await payment_store.book(tx, region, month, paid)
     sums = {name: sum(getattr(one, name) for one in paid) for name in ("incurred", "due", "paid", "retained", "other")}
-    after = {"region": region, "month": month, "institutions": len(paid)} | sums
+    carried = {one.institution_id: one.carried for one in paid if one.carried}  # what waited then, nothing else tells later
+    after = {"region": region, "month": month, "institutions": len(paid), "carried": carried} | sums
     await log_command(tx, "fund pay", why, {"region": region, "month": month, "paid": False}, after)
     return paid
 
@@ -192,7 +193,8 @@ async def release(
         raise Stop(f"--result: {error}") from error
     await payment_store.book_release(tx, region, year, made, by=(who(), why))
     sums = {name: sum(getattr(one, name) for one in made) for name in ("retained", "released", "forfeited")}
-    await log_command(tx, "fund release", why, {"region": region, "year": year}, {"institutions": len(made)} | sums)
+    after = {"institutions": len(made), "results": {one.institution_id: str(one.result) for one in made}} | sums
+    await log_command(tx, "fund release", why, {"region": region, "year": year}, after)
     return made
 
 

@@ -21,6 +21,11 @@ PLANTED = [
     ("update account.payment_item set claim_no = 'C9' where claim_no = 'C1'", "payment_is_its_items"),
     ("update account.retention_release set released = released - 1, forfeited = forfeited + 1", "release_equals_retention"),
     ("update account.retention_release set retained = retained + 1, released = released + 1", "release_equals_retention"),
+    ("update account.retention_release set result = result - 1", "release_equals_retention"),
+    ("update account.retention_release set result = result - 0.0001", "payments_are_commanded"),
+    ("update account.payment set carried = carried - 1 where institution_id = 'H1'", "payments_are_commanded"),
+    ("update account.payment set carried = 0 where carried < 0", "payments_are_commanded"),
+    ("delete from account.payment where carried < 0", "payments_are_commanded"),
     ("update account.repayment set amount = amount + 1", "repayment_equals_postings"),
     ("update account.repayment set region = '440800', month = '2023-05'", "repayment_equals_postings"),
     ("update account.posting set credit = 'payable:H1' where debit = 'bank:511900'", "repayment_equals_postings"),
@@ -40,7 +45,7 @@ PLANTED = [
     ("delete from runtime.command_log where command = 'fund release'", "payments_are_commanded"),
     ("update account.payment_run set rule = 'by_item'", "payments_are_commanded"),
     ("update account.payment_run set grounds = '{}'", "payments_are_commanded"),
-    ("update account.payment set month = '2099-01'", "payments_are_commanded"),
+    ("update account.payment set month = '2099-01' where month = '2023-05'", "payments_are_commanded"),
 ]
 
 
@@ -64,6 +69,7 @@ async def test_what_is_wrong_with_a_payment_is_seen_and_what_is_right_is_not(
     await payers.settle(bazhong)
     await pay("2023-05", BAZHONG)
     await payers.reverse(bazhong)
+    await pay("2023-06", BAZHONG)  # in which it waits
     asked = ("--region", BAZHONG, "--institution", "H4", "--month", "2023-05", "--amount", "20.00")
     await gongji("fund", "repaid", *asked, "--reason", "退款")
     await gongji("fund", "release", "--region", ZHANJIANG, "--year", "2023", "--result", "80", "--reason", "考核")

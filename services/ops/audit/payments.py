@@ -78,7 +78,8 @@ _RELEASED = Query(
     ),
     """
     select r.region || '/' || r.year || ' ' || r.institution_id as key,
-        'released ' || r.released || ' of ' || r.retained || ' fen; ' || k.kept || ' were kept, ' || s.bank || ' posted' as what
+        'released ' || r.released || ' of ' || r.retained || ' fen by ' || r.result || ' %; ' || k.kept || ' were kept, '
+            || s.bank || ' posted' as what
     from account.retention_release r
     cross join lateral (
         select coalesce(sum(retained), 0) as kept from account.payment p
@@ -91,6 +92,7 @@ _RELEASED = Query(
         from account.posting where journal_id = r.journal_id
     ) as s
     where (k.kept, s.bank, s.lost, s.gone) is distinct from (r.retained::numeric, r.released, r.forfeited, r.retained)
+        or r.released <> round(r.retained * r.result / 100) -- to the fen, half up
     """,
 )
 
@@ -157,7 +159,8 @@ _COMMANDED = Query(
         "I19",
         "payments_are_commanded",
         "每次支付有操作记录",
-        "every month that was paid, year that was released and sum that was repaid is in the log, with who and why",
+        "every month that was paid, year that was released and sum that was repaid is in the log, with who and why, what was left"
+        " to wait and by which results",
         ("account.payment_run", "account.retention_release", "account.repayment", "runtime.command_log"),
     ),
     """
@@ -172,6 +175,23 @@ _COMMANDED = Query(
     union all
     select distinct 'fund pay ' || p.region || '/' || p.month, 'was paid by no run'
     from account.payment p left join account.payment_run r using (region, month) where r.region is null
+    union all
+    select 'fund pay ' || region || '/' || month || ' ' || institution_id,
+        coalesce(p.carried, 0) || ' fen wait, by the command ' || coalesce(s.carried, 0)
+    from (
+        select after->>'region' as region, after->>'month' as month, k.key as institution_id, k.value::bigint as carried
+        from runtime.command_log cross join lateral jsonb_each_text(after->'carried') as k where command = 'fund pay'
+    ) as s full join (
+        select * from account.payment where (region, month) in (
+            select after->>'region', after->>'month' from runtime.command_log where command = 'fund pay' and after ? 'carried')
+    ) as p using (region, month, institution_id)
+    where coalesce(p.carried, 0) <> coalesce(s.carried, 0)
+    union all
+    select 'fund release ' || r.region || '/' || r.year || ' ' || r.institution_id, 'by a result of ' || r.result
+        || ', the command had ' || coalesce(c.after->'results'->>r.institution_id, 'none')
+    from account.retention_release r join runtime.command_log c on c.command = 'fund release' and c.after ? 'results'
+        and (c.before->>'region', c.before->>'year') = (r.region, r.year::text)
+    where r.result is distinct from (c.after->'results'->>r.institution_id)::numeric
     union all
     select distinct 'fund release ' || r.region || '/' || r.year, 'no command says so'
     from account.retention_release r where r.who = '' or r.reason = '' or not exists (
