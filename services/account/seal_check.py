@@ -63,7 +63,12 @@ async def _check(tx: Tx, published: Iterable[bytes]) -> Checked:
 
 
 def _roots(roots: Iterable[tuple[Root, bytes]], hashes: dict[int, tuple[str, bytes]]) -> Iterable[Fault]:
-    """Each root again, from the blocks it stands over; and its columns, by which it is found."""
+    """Each root again, from the blocks it stands over; its columns, by which it is found; and days between others without one."""
+    roots = list(roots)
+    closed = {columns.day for columns, _ in roots if columns.closes}
+    for day in sorted({day for day, _ in hashes.values()} - closed):
+        if day < max(closed, default=""):  # days are closed in their order
+            yield Fault(f"root of {day}", "is missing, and a later day is closed")
     for columns, value in roots:
         try:
             made = msgspec.json.decode(value, type=Root)

@@ -269,6 +269,19 @@ async def test_what_a_superuser_changes_is_found_and_named(settings: Settings, o
     assert (await check(settings, owner)).faults == []
 
 
+async def test_a_day_between_others_whose_root_is_gone_is_named(settings: Settings, owner: asyncpg.Connection) -> None:
+    for number in range(3):
+        await book(owner, f"C{number}", booked_at=LONG_AGO + timedelta(days=number))
+    await seal(settings)
+    for table in ("day_root", "day_root_announced"):
+        await owner.execute(f"alter table account.{table} disable trigger user")
+    await owner.execute("delete from account.day_root_announced where day = '2024-03-02'")
+    await owner.execute("delete from account.day_root where day = '2024-03-02'")
+    async with owner.transaction():
+        [fault] = (await seal_check.check(owner)).faults
+    assert (fault.name, fault.what) == ("root of 2024-03-02", "is missing, and a later day is closed")
+
+
 async def test_one_posting_changed_is_one_posting_named(settings: Settings, owner: asyncpg.Connection) -> None:
     for number in range(50):
         await book(owner, f"C{number}")
