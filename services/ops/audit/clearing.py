@@ -12,6 +12,7 @@ _PAID = """(case when o.kind = 'reversal' then (
     else o.fund_total + o.account + o.family_account end)"""
 # Where the person gets the money (a reimbursement, a revision), his own region settles with him.
 _REMOTE = "o.insured_region <> '' and o.care_region <> '' and o.insured_region <> o.care_region and o.payee = ''"
+_STRAYED = "b.key is distinct from convert_to(b.debtor || ':' || b.creditor, 'utf8')"
 
 _OWED = Query(
     Check(
@@ -48,13 +49,14 @@ _FOUNDED = Query(
         "I12",
         "obligation_has_its_outcome",
         "每笔清算义务都有其结算，且只属一个清算期",
-        "every obligation rests on a remote outcome, and is in one window",
+        "every obligation rests on a remote outcome, is in one window, and announced under its pair of regions",
         ("crossregion.obligation", "account.outcome", "crossregion.clearing_window"),
     ),
     f"""
-    select {_B} as key, 'owed, and nothing of it was settled across a border' as what
+    select {_B} as key, case when {_STRAYED} then 'announced under ' || coalesce(encode(b.key, 'escape'), 'no key')
+        else 'owed, and nothing of it was settled across a border' end as what
     from crossregion.obligation b left join account.outcome o using (institution_id, claim_no, kind, revision)
-    where o.kind is null or not ({_REMOTE}) or {_PAID} = 0
+    where o.kind is null or not ({_REMOTE}) or {_PAID} = 0 or {_STRAYED}
     union all
     select {_B}, 'in ' || count(*) || ' windows' from crossregion.obligation b
     group by b.institution_id, b.claim_no, b.kind, b.revision having count(*) > 1

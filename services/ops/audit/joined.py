@@ -1,4 +1,4 @@
-"""I2, I5, I6 and I8 where decisions meet what was accepted and what was answered: each of these joins is made once, for all."""
+"""I2, I5, I6, I8 and I11 where decisions meet what was accepted and what was answered: each join is made once, for all."""
 # ruff: noqa: S608 - SQL put together from this package's own names
 
 from typing import Final
@@ -27,7 +27,7 @@ _CHECKS: Final = (
         "I5",
         "decided_on_the_first_content",
         "按首次提交内容核算",
-        "each decision rests on the content its number is bound to",
+        "each decision rests on the content its number is bound to, as it was accepted",
         ("adjudication.decision", "intake.submission"),
     ),
     Check(
@@ -51,7 +51,20 @@ _CHECKS: Final = (
         "outcomes were made in the order of the decisions",
         ("adjudication.decision", "account.outcome"),
     ),
+    Check(
+        "I11",
+        "announced_under_its_member",
+        "决定与结果以参保人为键发布",
+        "every decision and every outcome is announced under the key of its member",
+        ("adjudication.decision", "account.outcome"),
+    ),
 )
+
+
+def _strayed(announced: str) -> str:
+    """SQL: a row's message has another key than its member, where it is announced."""
+    return f"({announced} and key is distinct from convert_to(member_id, 'utf8'))"
+
 
 # Decisions with their outcomes, and either without the other.
 _PAIRS = f"""
@@ -60,8 +73,10 @@ _PAIRS = f"""
         o.kind is null and not coalesce(q.held, false) as unanswered,
         case when d.visited_on is not null and o.kind is not null and (kind <> 'claim' or revision = 0)
                 and (d.outcome, {", ".join(f"d.{name}" for name in _DECIDED)}) is distinct from (o.outcome, {_ANSWERED_O})
-            then {_SAID} end as differs
-    from adjudication.decision d full join account.outcome o using ({_KEY})
+            then {_SAID} end as differs,
+        case when d.strayed then 'decided' when o.strayed then 'answered' end || ', and not announced under its member' as strayed
+    from (select *, {_strayed("kind <> 'readjudication'")} as strayed from adjudication.decision) as d
+    full join (select *, {_strayed("true")} as strayed from account.outcome) as o using ({_KEY})
     left join (
         select claim_key, bool_or(state <> 'redriven') as held from runtime.quarantine where service = 'account' group by 1
     ) as q on q.claim_key = length(institution_id) || ':' || institution_id || ':' || claim_no
@@ -84,7 +99,10 @@ _REVISED = f"""
             is distinct from (o.outcome, {_ANSWERED_O})
 """
 
-# The digest as intake wrote it into the event: inside a JSON text a quote is escaped, so what looks like the field is the field.
+# Digest and instant as intake wrote them into the event: inside a JSON text a quote is escaped, so what looks like the field is
+# the field. A further revision has the instant of its command.
+_BOUND = """',"digest":"' || encode(s.digest, 'hex') || case when d.revision = 0 then
+    '","accepted_at":"' || to_char(s.accepted_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') else '' end || '"'"""
 _ACCEPTED = f"""
     select v.name, {_D} as key, v.what, true as due
     from (
@@ -92,12 +110,12 @@ _ACCEPTED = f"""
             s.kind is null or s.closed or d.member_id <> s.member_id or case d.kind
                 when 'reversal' then not s.reversed when 'question' then d.revision > s.questions
                 else d.kind <> s.kind end as unfounded,
-            d.kind not in ('reversal', 'question') and coalesce(
-                position(convert_to(',"digest":"' || encode(s.digest, 'hex') || '"', 'utf8') in d.value), 0) = 0 as other
+            d.kind not in ('reversal', 'question')
+                and coalesce(position(convert_to({_BOUND}, 'utf8') in d.value), 0) = 0 as other
         from adjudication.decision d left join intake.submission s using (institution_id, claim_no)
         where d.kind <> 'readjudication' offset 0
     ) as d cross join lateral (values ('outcome_has_its_claim', unfounded, 'decided, and never accepted'),
-        ('decided_on_the_first_content', other, 'the number is bound to other content than was decided on')
+        ('decided_on_the_first_content', other, 'the number is bound to other content, or another instant, than was decided on')
     ) as v (name, wrong, what)
     where (unfounded or other) and v.wrong
 """
@@ -120,9 +138,11 @@ JOINED = family(
                     then 'decided as ' || source_partition || '#' || seq || ', and never answered' end),
                 ('outcome_has_its_claim', case when undecided and kind <> 'answer' then 'answered, and never decided' end),
                 ('outcomes_follow_decisions', case when earlier > answer_seq and not set_aside
-                    then 'decided as #' || seq || ', answered as #' || answer_seq || ' after #' || earlier end)
+                    then 'decided as #' || seq || ', answered as #' || answer_seq || ' after #' || earlier end),
+                ('announced_under_its_member', strayed)
             ) as v (name, what)
-            where (differs is not null or undecided or unanswered or earlier > answer_seq) and what is not null
+            where (differs is not null or undecided or unanswered or earlier > answer_seq or strayed is not null)
+                and what is not null
         ), horizon as ( -- looked for only where something is missing
             select d.source_partition, d.part * {{parts}} / 1024 as partition, max(d.seq) as seq
             from adjudication.decision d join account.outcome o using ({_KEY})

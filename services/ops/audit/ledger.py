@@ -163,7 +163,7 @@ _ADDS_UP = Query(
         "I2",
         "outcome_adds_up",
         "结算金额勾稽",
-        "total = its parts = what all payers pay; no part below zero (a reversal's: above)",
+        "total = its parts = what all payers pay; no part below zero (a reversal's: above); who of the family pays has a part",
         ("account.outcome",),
     ),
     f"""
@@ -172,6 +172,7 @@ _ADDS_UP = Query(
     where o.total <> o.own_paid + o.over_limit + o.pre_self_pay + o.in_scope
         or o.total <> o.pooled + o.large_expense + o.civil_servant + o.veterans + o.account + o.family_account + o.cash
         or o.fund_total <> o.pooled + o.large_expense + o.civil_servant + o.veterans
+        or (o.family_payer = '') <> (o.family_account = 0)
         or case case when o.revision > 0 then 'revised' else o.outcome end
             when 'revised' then o.total <> 0 -- differences: who pays changes, what it cost does not
             when 'settled' then least({", ".join(f"o.{name}" for name in _AMOUNTS)}) < 0

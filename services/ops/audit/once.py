@@ -76,21 +76,29 @@ _REJECTED = Query(
         "I4",
         "rejections_are_kept",
         "受理拒收原字节留存，只示本机构",
-        "what intake rejected is kept under its id with the bytes it announced, and shown to its own institution, once",
+        "what intake rejected is kept under its id with the bytes it announced by the key of its member or institution, and shown"
+        " to its own institution, once",
         ("intake.rejection", "intake.outgoing"),
     ),
     """
     with given as (
-        select event_id, value, rejected_institution as shown_to from intake.outgoing where target = 'claims.rejected'
+        select event_id, key, value, rejected_institution as shown_to from intake.outgoing where target = 'claims.rejected'
     ), shown as (
         select event_id, coalesce(array_agg(shown_to) filter (where shown_to is not null), '{}') as to from given group by 1
     ), kept as (
-        -- What was sent need be no id, and may hold a NUL, which no text of Postgres can. What is plainly an id sees it.
-        select event_id, institution, institution ~ '^[!-~]{1,64}$' as plain from intake.rejection cross join lateral (
-            select replace(convert_from(value, 'utf8'), '\\u0000', '\\u0001')::json->>'institution_id' as institution) as said
+        -- What was sent need be no id, and may hold a NUL, which no text of Postgres can (a backslash before u0000 is none).
+        -- What is plainly an id sees it.
+        select event_id, institution_id as institution, institution_id ~ '^[!-~]{1,64}$' as plain,
+            convert_to(coalesce(member_id, left(institution_id, 64)), 'utf8') as owner
+        from intake.rejection cross join lateral json_to_record(
+            replace(replace(convert_from(value, 'utf8'), '\\\\', '\\u005c'), '\\u0000', '\\u0001')::json
+        ) as said (institution_id text, member_id text)
     )
     select g.event_id as key, 'was rejected, and is not kept with the bytes announced' as what
     from given g left join intake.rejection r using (event_id) where r.value is distinct from g.value
+    union all
+    select g.event_id, 'is announced under the key of another member or institution'
+    from given g join kept k using (event_id) where g.key <> k.owner and position('\\x00'::bytea in g.key) = 0
     union all
     select k.event_id,
         'is of ' || coalesce(k.institution, 'nobody') || ', shown to ' || coalesce(array_to_string(s.to, ', '), 'nobody')

@@ -1,4 +1,4 @@
-"""I6 and I8: every accepted claim reaches exactly one outcome, and each member's claims in order.
+"""I6, I8 and I11: every accepted claim reaches exactly one outcome, and each member's claims in order.
 
 On a working system the end of the path is always in flight. A row counts as lost only when a later one of the same source and
 partition has already passed the step that should have handled it (order is kept, so it was overtaken), or when nothing is left
@@ -6,7 +6,7 @@ on the way at all.
 """
 # ruff: noqa: S608 - SQL put together from this package's own names
 
-from services.ops.audit.check import SHOWN, Breach, Check, Finding, Query, ask, key_of
+from services.ops.audit.check import SHOWN, Breach, Check, Finding, Joint, ask_together, key_of
 from services.ops.audit.view import View
 from shared.identity import event_id
 
@@ -138,32 +138,48 @@ async def _quarantined(view: View) -> Finding:
     return finding
 
 
-_IN_ORDER = Query(
-    Check(
-        "I8",
-        "decisions_follow_the_log",
-        "同一参保人按到达顺序核算",
-        "a member's claims from one source are decided in the order in which they were accepted",
-        ("intake.outgoing", "adjudication.decision"),
+_IN_ORDER = Joint(
+    (
+        Check(
+            "I8",
+            "decisions_follow_the_log",
+            "同一参保人按到达顺序核算",
+            "a member's claims from one source are decided in the order in which they were accepted",
+            ("intake.outgoing", "adjudication.decision"),
+        ),
+        Check(
+            "I11",
+            "accepted_under_its_id_and_member",
+            "受理事件的标识与键与其内容一致",
+            "every accepted event is kept and announced under its own id and the key of its member",
+            ("intake.outgoing", "adjudication.decision"),
+        ),
     ),
     f"""
     with accepted as materialized ( -- joined as a table is, by hashing, and not event by event
-        select o.source_partition as source, o.seq, head->>'institution_id' as institution_id, head->>'claim_no' as claim_no,
-            head->>'kind' as kind, coalesce(head->>'number', '0')::int as revision
+        select o.source_partition as source, o.seq, o.key, head->>'institution_id' as institution_id,
+            head->>'claim_no' as claim_no, head->>'kind' as kind, coalesce(head->>'number', '0')::int as revision,
+            head->>'event_id' <> o.event_id as renamed
         from intake.outgoing o {_HEAD} where o.target = 'claims.accepted'
     ), decided as (
         select d.institution_id, d.claim_no, d.kind, d.revision, e.source, e.seq as accepted_seq,
-            lag(e.seq) over (partition by e.source, d.member_id order by d.ordinal) as earlier
+            lag(e.seq) over (partition by e.source, d.member_id order by d.ordinal) as earlier,
+            e.renamed or e.key <> convert_to(d.member_id, 'utf8') as other
         from accepted e join adjudication.decision d using (institution_id, claim_no, kind, revision)
         where not exists (select from runtime.quarantine q where q.service in ('eligibility', 'adjudication')
                 and q.claim_key = length(d.institution_id) || ':' || d.institution_id || ':' || d.claim_no)
     )
-    select {_D} as key, 'accepted as ' || d.source || '#' || d.accepted_seq || ', decided after #' || d.earlier as what
-    from decided d where d.earlier > d.accepted_seq
+    select v.name, {_D} as key, v.what, true as due from decided d cross join lateral (values
+        ('decisions_follow_the_log', d.earlier > d.accepted_seq,
+            'accepted as ' || d.source || '#' || d.accepted_seq || ', decided after #' || d.earlier),
+        ('accepted_under_its_id_and_member', d.other,
+            'the event ' || d.source || '#' || d.accepted_seq || ' has another id or key in the outbox than it says')
+    ) as v (name, wrong, what)
+    where (d.earlier > d.accepted_seq or d.other) and v.wrong
     """,
 )
 
 
 async def path(view: View) -> list[Finding]:
     """All of them."""
-    return [await _decided(view), await _quarantined(view), await ask(view, _IN_ORDER)]
+    return [await _decided(view), await _quarantined(view), *await ask_together(view, _IN_ORDER)]
