@@ -16,7 +16,7 @@ from shared.runtime.step import Message
 
 PAGE = 1000
 PAGE_BYTES = 8 * 1024 * 1024  # and one message more: dead letters may be as large as that, each
-_REASON_MAX = 2_000  # characters of a dead letter's reason: the whole must fit where the record did, and little more
+REASON_MAX = 2_000  # characters of a dead letter's reason: the whole must fit where the record did, and little more
 
 
 class Outgoing(NamedTuple):
@@ -43,7 +43,7 @@ def dead_letter(poison: Poison) -> Outgoing:
 
 def _why(reason: str, detail: str, topic: str, partition: int, offset: int) -> tuple[tuple[str, bytes], ...]:
     return (
-        ("reason", f"{reason}: {detail}"[:_REASON_MAX].encode("utf-8", "replace")),
+        ("reason", f"{reason}: {detail}"[:REASON_MAX].encode("utf-8", "replace")),
         ("topic", topic.encode()),
         ("partition", str(partition).encode()),
         ("offset", str(offset).encode()),

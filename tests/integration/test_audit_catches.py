@@ -29,6 +29,7 @@ CLAIMS = 500
 REGIONS = ("130900", "440800", "511900", "653100", "420300")
 SEALED = "select (select max(last_journal) from account.block) = (select max(journal_id) from account.posting)"
 BROKEN = b'{"type": "claim", '
+STRANGERS = ("H\\u0000", "H\0", "医" * 70)  # institutions of rejected records; the first is an id, and holds no NUL
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +41,14 @@ def settled(private_servers: LocalServers) -> Iterator[Settings]:
         running.register(lines)
         running.send([line for line in lines if line["type"] in ("claim", "reversal", "account_use")])
         running.send([BROKEN, json.dumps(next(bill for bill in lines if bill["type"] == "claim") | {"doctor_id": "D9"}).encode()])
+        running.send([{"type": "claim", "claim_no": "S", "institution_id": stranger} for stranger in STRANGERS])
         running.drain()
         closed = running.command("clearing", "close", "--reason", "month", "--json")
         assert closed.returncode == 0, closed.stderr
         cleared = running.command("fund", "clear", "--window", str(json.loads(closed.stdout)["window"]), "--reason", "month")
         assert cleared.returncode == 0, cleared.stderr
         until(lambda: running.rows(SEALED) == [(True,)], "the ledger to be sealed")
+        assert running.command("ledger", "seal").returncode == 0  # and its root published
     with pytest.MonkeyPatch.context() as environment:
         for name, value in running.environment.items():
             environment.setenv(name, value)
@@ -82,7 +85,7 @@ def one(table: str, condition: str, alias: str = "t") -> str:
 
 def unguarded(*statements: str) -> tuple[str, ...]:
     """With the append-only triggers off meanwhile, as a superuser can."""
-    tables = ("account.journal", "account.posting", "account.window_payment")
+    tables = ("account.journal", "account.posting", "account.window_payment", "account.day_root", "account.day_root_announced")
     key, rest = statements[-1], statements[:-1]
     off = tuple(f"alter table {table} disable trigger user" for table in tables)
     on = tuple(f"alter table {table} enable trigger user" for table in tables)
@@ -90,6 +93,9 @@ def unguarded(*statements: str) -> tuple[str, ...]:
 
 
 KEY = "institution_id || '/' || claim_no"
+EVENT = "convert_from(value, 'utf8')::json"
+EVENT_KEY = f"({EVENT}->>'institution_id') || '/' || ({EVENT}->>'claim_no')"
+ACCEPTED = "t.target = 'claims.accepted' and convert_from(t.value, 'utf8') like '{\"kind\":\"claim\"%'"
 AT_HOME = "t.insured_region = t.care_region"
 STANDING = (
     "not exists (select from account.outcome r"
@@ -162,6 +168,11 @@ PLANTS = (
             "alter table account.outcome drop constraint outcome_payment_adds_up",
             f"update account.outcome set cash = cash + 1 where {one('account.outcome', PAID)} returning {KEY}",
         ),
+    ),
+    Plant(
+        "somebody of the family who paid nothing",
+        ("outcome_adds_up",),
+        (f"update account.outcome set family_payer = 'M9' where {one('account.outcome', PAID)} returning {KEY}",),
     ),
     Plant(
         "bytes that say another amount",
@@ -282,14 +293,117 @@ PLANTS = (
         ),
     ),
     Plant(
+        "another instant of acceptance",
+        ("decided_on_the_first_content",),
+        (
+            "update intake.submission set accepted_at = accepted_at + interval '1 ms' where "
+            + one("intake.submission", "t.kind = 'claim' and not t.closed")
+            + f" returning {KEY}",
+        ),
+    ),
+    Plant(
+        "an accepted event kept under another id",
+        ("accepted_under_its_id_and_member",),
+        (f"update intake.outgoing set event_id = 'other' where {one('intake.outgoing', ACCEPTED)} returning {EVENT_KEY}",),
+    ),
+    Plant(
+        "an accepted event under another member's key",
+        ("accepted_under_its_id_and_member",),
+        (f"update intake.outgoing set key = 'M9' where {one('intake.outgoing', ACCEPTED)} returning {EVENT_KEY}",),
+    ),
+    Plant(
+        "a rejection under another key",
+        ("rejections_are_kept",),
+        (
+            "update intake.outgoing set key = 'M9' where "
+            + one("intake.outgoing", "t.target = 'claims.rejected'")
+            + " returning event_id",
+        ),
+    ),
+    *(
+        Plant(
+            f"{what} under another key",
+            ("announced_under_its_member",),
+            (f"update {table} set key = 'M9' where {one(table, condition)} returning {KEY}",),
+        )
+        for what, table, condition in (
+            ("a decision", "adjudication.decision", "t.kind = 'claim'"),
+            ("a question", "adjudication.decision", "t.kind = 'question'"),
+            ("an outcome", "account.outcome", "t.kind = 'reversal'"),
+            ("an answer", "account.outcome", "t.kind = 'answer'"),
+        )
+    ),
+    Plant(
+        "an outcome under no key",
+        ("announced_under_its_member",),
+        (f"update account.outcome set key = null where {one('account.outcome', PAID)} returning {KEY}",),
+    ),
+    Plant(
+        "an obligation under the key of other regions",
+        ("obligation_has_its_outcome",),
+        (f"update crossregion.obligation set key = '1:2' where {one('crossregion.obligation', 'true')} returning {KEY}",),
+    ),
+    Plant(
+        "a claim that must be reversed before earlier ones",
+        ("policy_was_in_force",),
+        (
+            "update adjudication.decision set latest_first = true where "
+            + one("adjudication.decision", "t.kind = 'claim' and t.outcome = 'settled'")
+            + f" returning {KEY}",
+        ),
+    ),
+    Plant(
+        "a pack whose later claims are to be reversed first",
+        ("policy_was_in_force", "packs_are_what_their_hash_says"),
+        (
+            "create temp table chosen as select * from adjudication.decision t where t.kind = 'claim' and t.pooled > 0 limit 1",
+            (
+                "update adjudication.pack set content = convert_to(jsonb_set(convert_from(content, 'utf8')::jsonb,"
+                " '{rules,benefits,reversal,rule}', to_jsonb('latest_first'::text))::text, 'utf8')"
+                " where hash = (select pack_hash from chosen)"
+            ),
+            f"select {KEY} from chosen",
+        ),
+        may=("decision_again_is_the_same",),
+    ),
+    *(
+        Plant(
+            f"a dead letter with another {column}",
+            ("topic_equals_table: claims.dead",),
+            (f"update runtime.quarantine set {column} = '5' returning 'quarantine ' || id",),
+            topics=True,
+        )
+        for column in ("reason", "detail", "record_offset", "key")
+    ),
+    Plant(
+        "a published root that is gone",
+        ("sealed_is_unchanged",),
+        unguarded(
+            "delete from account.day_root_announced",
+            "create temp table chosen as select * from account.day_root",
+            "delete from account.day_root",
+            "select 'root of ' || day from chosen",
+        ),
+        topics=True,
+    ),
+    *(
+        Plant(
+            f"a deployment of {partitions} partitions",
+            ("leases_belong_to_the_deployment",),
+            (f"update runtime.deployment set partitions = {partitions}", "select 'deployment'"),
+            topics=True,
+        )
+        for partitions in (1, 4, 64)
+    ),
+    Plant(
         "a conflict with nobody",
         ("first_content_stands",),
         (
             """
             create temp table chosen as
             select said->>'institution_id' as institution_id, coalesce(said->>'claim_no', said->>'use_no') as claim_no
-            from intake.rejection cross join lateral (select convert_from(value, 'utf8')::jsonb as said) as s
-            where said->'reasons' @> '[{"code": "duplicate_conflict"}]' limit 1
+            from intake.rejection cross join lateral (select convert_from(value, 'utf8')::json as said) as s
+            where said->'reasons'->0->>'code' = 'duplicate_conflict' limit 1
             """,
             f"delete from intake.submission where (institution_id, claim_no) in (select * from chosen) returning {KEY}",
         ),
@@ -426,7 +540,7 @@ PLANTS = (
     ),
     Plant(
         "a service that may change a posting",
-        ("append_only_is_guarded", "only_what_has_a_state_is_changed"),
+        ("only_what_has_a_state_is_changed",),
         ("grant update on account.posting to gongji_service", "select 'account.posting'"),
     ),
     Plant(
@@ -511,8 +625,13 @@ PLANTS = (
         ("grant delete on intake.submission to gongji_service", "select 'intake.submission'"),
     ),
     Plant(
+        "a service that may put triggers on postings",
+        ("roles_are_least",),
+        ("grant trigger on account.posting to gongji_service", "select 'account.posting'"),
+    ),
+    Plant(
         "a reader that may write",
-        ("roles_are_least", "only_what_has_a_state_is_changed"),
+        ("only_what_has_a_state_is_changed",),
         ("grant insert on runtime.command_log to gongji_ops", "select 'runtime.command_log'"),
     ),
     Plant(

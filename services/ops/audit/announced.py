@@ -22,6 +22,7 @@ from shared.events import ACCEPTED, ADJUDICATED, DEAD, OBLIGATIONS, REJECTED, SE
 from shared.runtime import access
 from shared.runtime.ends import end_of_records
 from shared.runtime.lease import Place
+from shared.runtime.relay import REASON_MAX
 
 READ: Final = (ACCEPTED, ADJUDICATED, SETTLED, REJECTED, OBLIGATIONS, DEAD)
 _SECONDS: Final = 30.0
@@ -33,6 +34,9 @@ _NAMED: Final = {
     ),
     "runtime.quarantine": "'quarantine ' || t.id",
 }
+# What is compared. Of a dead letter also why and where from, as ``relay`` writes them into headers, and the key it came with.
+_WHY: Final = f"left(t.reason || ': ' || t.detail, {REASON_MAX}) || t.record_offset"
+_COMPARED: Final = {"runtime.quarantine": f"t.value || convert_to({_WHY}, 'utf8') || coalesce(t.key, '')"}
 _POISON: Final = "service = t.service and l.topic = t.topic and l.partition = t.partition"
 _DECIDED: Final = "topic = t.source_topic and l.partition = t.source_partition"
 
@@ -77,6 +81,12 @@ async def bounds(consumer: AIOKafkaConsumer, places: Iterable[Place]) -> tuple[d
     except (KafkaError, OSError, TimeoutError) as trouble:
         raise ServerMissing("kafka", f"{type(trouble).__name__}: {trouble}; start it (gongji servers up)") from trouble
     return {(p.topic, p.partition): o for p, o in starts.items()}, {(p.topic, p.partition): o for p, o in ends.items()}
+
+
+async def partitions_of(consumer: AIOKafkaConsumer, topics: Iterable[str]) -> dict[str, int]:
+    """How many partitions these topics have, of those that are there. Raises ServerMissing."""
+    starts, _ = await bounds(consumer, [(topic, 0) for topic in topics])  # after which the consumer knows their partitions
+    return {topic: len(consumer.partitions_for_topic(topic) or ()) for topic, _ in starts}
 
 
 async def ends_of_records(
@@ -136,7 +146,7 @@ async def _stored(view: View, topic: str) -> tuple[dict[Seen, bool], int]:
     rows = 0
     for _, table, lease, target in _outboxes(topic):
         query = f"""
-            select t.part * $2 / 1024 as partition, decode(md5(t.value), 'hex') as digest, t.seq <= l.relayed_seq as announced
+            select t.part * $2 / 1024 as partition, {_digest(table)} as digest, t.seq <= l.relayed_seq as announced
             from {table} t join runtime.lease l on l.{lease} where {target} = $1 and t.seq is not null
         """
         async for row in view.connection.cursor(query, topic, view.partitions, prefetch=5000):
@@ -151,13 +161,25 @@ async def _names(view: View, topic: str, missing: list[Seen]) -> list[str]:
     names = []
     for _, table, _, target in _outboxes(topic):
         found = await view.connection.fetch(
-            f"select {_NAMED[table]} as name from {table} t"
-            f" where {target} = $1 and decode(md5(t.value), 'hex') = any($2::bytea[])",
+            f"select {_NAMED[table]} as name from {table} t where {target} = $1 and {_digest(table)} = any($2::bytea[])",
             topic,
             [one.digest for one in missing],
         )
         names += [f"{table} {row['name']}" for row in found]
     return names
+
+
+def _digest(table: str) -> str:
+    return f"decode(md5({_COMPARED.get(table, 't.value')}), 'hex')"
+
+
+def _compared(record: ConsumerRecord) -> bytes:
+    value: bytes = record.value or b""
+    if record.topic != DEAD:
+        return value
+    said: dict[str, bytes] = dict(record.headers)
+    why = said.get("reason", b"").replace(b"\0", "\ufffd".encode())  # a text of Postgres holds no NUL
+    return value + why + said.get("offset", b"") + (record.key or b"")
 
 
 async def _compare(view: View, consumer: AIOKafkaConsumer, topic: str) -> Finding:
@@ -175,7 +197,7 @@ async def _compare(view: View, consumer: AIOKafkaConsumer, topic: str) -> Findin
     messages = 0
     async for record in read(view, consumer, topic):
         messages += 1
-        seen = Seen(record.partition, md5(record.value or b"", usedforsecurity=False).digest())
+        seen = Seen(record.partition, md5(_compared(record), usedforsecurity=False).digest())
         if seen in expected:
             present.add(seen)
         elif record.offset < view.ends_before.get((topic, record.partition), 0):

@@ -1,7 +1,7 @@
 """Takes every check through one snapshot. Read-only, and safe while the system works."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -10,7 +10,7 @@ import asyncpg
 
 from services.ops.audit import view as views
 from services.ops.audit.accounts import ACCOUNTS
-from services.ops.audit.announced import READ, announced, bounds, ends_of_records, log
+from services.ops.audit.announced import READ, announced, bounds, ends_of_records, log, partitions_of
 from services.ops.audit.check import Family, Finding
 from services.ops.audit.clearing import CLEARING
 from services.ops.audit.counts import COUNTS
@@ -27,7 +27,7 @@ from services.ops.audit.tables import TABLES
 from services.ops.audit.view import View
 from services.ops.audit.windows_paid import WINDOWS_PAID
 from shared.errors import ServerMissing
-from shared.events import ELIGIBLE, SUBMITTED
+from shared.events import ELIGIBLE, LEDGER_ROOTS, SUBMITTED
 from shared.runtime.cache import Cache
 from shared.runtime.database import reader
 from shared.runtime.settings import Settings
@@ -80,9 +80,10 @@ async def audit(
     """
     began = datetime.now(UTC)
     incarnation, partitions = await _deployment(settings)
-    places = [(topic, p) for topic in {*READ, SUBMITTED, ELIGIBLE} for p in range(partitions)]
     in_redis = await _in_redis(settings, incarnation)
     async with log(settings.kafka) as consumer, reader(settings.postgres) as connection:
+        topics_have = await partitions_of(consumer, (*READ, SUBMITTED, ELIGIBLE))
+        places = [(topic, p) for topic, count in topics_have.items() for p in range(count)] + [(LEDGER_ROOTS, 0)]
         _, before = await bounds(consumer, places)
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             await enough_memory(connection)
@@ -93,9 +94,10 @@ async def audit(
             after |= await ends_of_records(consumer, starts, submitted, read)
             long = sum(after.values()) - sum(starts.values()) > TOPICS_UP_TO
             view = View(
-                *(connection, settings.kafka, partitions, leases, before, after, starts, in_redis),
+                *(connection, settings.kafka, _as_made(partitions, topics_have), leases, before, after, starts, in_redis),
                 topics=not long and since is None if topics is None else topics,
                 since=since,
+                topics_have=topics_have,
                 counts_began=await _counts_began(connection),
             )
             findings = await in_lanes(view, settings.postgres, ASKED, READ_THROUGH, further)
@@ -122,6 +124,11 @@ async def _deployment(settings: Settings) -> tuple[str, int]:
     if row is None:
         raise ServerMissing("postgres", "there are no books in this database yet; start the services with `gongji serve all`")
     return row["incarnation"], row["partitions"]
+
+
+def _as_made(partitions: int, topics_have: Mapping[str, int]) -> int:
+    """By what rows were placed: where the deployment's row says what no topic has, it is the row that is wrong, and named."""
+    return partitions if partitions in topics_have.values() else topics_have.get(SUBMITTED, partitions)
 
 
 async def _counts_began(connection: asyncpg.Connection) -> dict[str, int]:

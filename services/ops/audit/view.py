@@ -43,6 +43,7 @@ class View:
     hot: Mapping[str, Mapping[tuple[str, str], tuple[int, int]]]
     topics: bool = True  # whether topics are read through
     since: datetime | None = None  # outcomes before it, and members without one after it, are not gone through again
+    topics_have: Mapping[str, int] = field(default_factory=dict)  # partitions
     counts_began: Mapping[str, int] = field(default_factory=dict)  # records counted before the log began anew, by lease
     _counts: dict[str, int] = field(default_factory=dict)
 
