@@ -402,8 +402,9 @@ PLANTS = (
             """
             create temp table chosen as
             select said->>'institution_id' as institution_id, coalesce(said->>'claim_no', said->>'use_no') as claim_no
-            from intake.rejection cross join lateral (select convert_from(value, 'utf8')::json as said) as s
-            where said->'reasons'->0->>'code' = 'duplicate_conflict' limit 1
+            from (select convert_from(value, 'utf8') as text from intake.rejection offset 0) as r
+            cross join lateral (select case when text like '%duplicate_conflict%' then text::jsonb end as said) as s
+            where said->'reasons' @> '[{"code": "duplicate_conflict"}]' limit 1
             """,
             f"delete from intake.submission where (institution_id, claim_no) in (select * from chosen) returning {KEY}",
         ),
