@@ -6,7 +6,7 @@ not get is learned by asking for the number, or by sending the same again.
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import date, datetime
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from starlette.requests import Request
@@ -16,8 +16,9 @@ from starlette.routing import Route, Router
 from services.intake.answers import Answers, Cursor
 from services.intake.api_body import whole
 from services.intake.api_feed import Feed
-from services.intake.api_openapi import document, page
-from services.intake.api_places import Place, asked, place_of, preferred_wait
+from services.intake.api_openapi import document
+from services.intake.api_page import page
+from services.intake.api_places import DEFAULT_WAIT, Place, asked, place_of, preferred_wait
 from services.intake.api_problems import Problem, bad_parameter, refused, unreadable
 from services.intake.desk import Desk, Handed
 from services.intake.submission import Submission, read
@@ -27,8 +28,6 @@ from shared.outcome import Outcome, decode
 
 Trial = Callable[[Submission], Awaitable[tuple[Outcome, str | None]]]
 Counters = Callable[[str, date], Awaitable[Mapping[str, Any] | None]]
-
-DEFAULT_WAIT: Final = 5
 
 
 class Counter:
@@ -92,7 +91,9 @@ class Counter:
             return _json({"status": "in_progress", "location": place}, status=202, headers=headers)
         outcome = decode(value)
         if outcome.outcome == "rejected":
-            raise rejected(outcome, value, submission)
+            problem = rejected(outcome, value, submission)
+            problem.headers |= applied
+            raise problem
         return Response(value, media_type="application/json", headers=applied)
 
     async def trial(self, request: Request) -> Response:
