@@ -6,7 +6,7 @@ not get is learned by asking for the number, or by sending the same again.
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import date, datetime
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from starlette.requests import Request
@@ -16,19 +16,19 @@ from starlette.routing import Route, Router
 from services.intake.answers import Answers, Cursor
 from services.intake.api_body import whole
 from services.intake.api_feed import Feed
-from services.intake.api_openapi import document, page
-from services.intake.api_places import Place, asked, place_of, preferred_wait
+from services.intake.api_openapi import document
+from services.intake.api_page import page
+from services.intake.api_places import DEFAULT_WAIT, Place, asked, place_of, preferred_wait
 from services.intake.api_problems import Problem, bad_parameter, refused, unreadable
 from services.intake.desk import Desk, Handed
 from services.intake.submission import Submission, read
 from shared.calendar import SHANGHAI, read_date
 from shared.errors import Unreadable
 from shared.outcome import Outcome, decode
+from shared.runtime.aside import Aside
 
 Trial = Callable[[Submission], Awaitable[tuple[Outcome, str | None]]]
 Counters = Callable[[str, date], Awaitable[Mapping[str, Any] | None]]
-
-DEFAULT_WAIT: Final = 5
 
 
 class Counter:
@@ -41,6 +41,7 @@ class Counter:
         self._counters = counters
         self._partitions = partitions
         self._feeds: dict[str, int] = {}
+        self._aside = Aside()
 
     def routes(self) -> Router:
         """The places as an ASGI app, for the guard to stand before."""
@@ -81,7 +82,7 @@ class Counter:
         return await self._settle(request, ("reversal",))
 
     async def _settle(self, request: Request, kinds: tuple[str, ...]) -> Response:
-        handed = await _handed(request, kinds)
+        handed = await self._handed(request, kinds)
         submission = handed.submission
         seconds = preferred_wait(request.headers.getlist("prefer"))
         value = await self._desk.settle(handed, DEFAULT_WAIT if seconds is None else seconds)
@@ -92,12 +93,28 @@ class Counter:
             return _json({"status": "in_progress", "location": place}, status=202, headers=headers)
         outcome = decode(value)
         if outcome.outcome == "rejected":
-            raise rejected(outcome, value, submission)
+            problem = rejected(outcome, value, submission)
+            problem.headers |= applied
+            raise problem
         return Response(value, media_type="application/json", headers=applied)
+
+    async def _handed(self, request: Request, kinds: tuple[str, ...]) -> Handed:
+        """The record that a request brings. Raises Problem for one that the counter does not take in."""
+        value = await whole(request)
+        try:
+            submission = await self._aside(len(value), read, value)
+        except Unreadable as fault:
+            raise unreadable(str(fault)) from fault
+        _check_owner(request, submission.institution_id)
+        if submission.kind not in kinds:
+            raise Problem("wrong_type", (f"此处接受：{'、'.join(kinds)}", f"taken here: {', '.join(kinds)}"))
+        if submission.faults:
+            raise refused(submission.faults)
+        return Handed(submission, value)
 
     async def trial(self, request: Request) -> Response:
         """What would be paid."""
-        submission = (await _handed(request, ("claim",))).submission
+        submission = (await self._handed(request, ("claim",))).submission
         outcome, given = await self._trial(submission)
         shown = msgspec.to_builtins(outcome) | {"type": "trial", "quote": given}
         del shown["event_id"], shown["revision"]
@@ -107,7 +124,7 @@ class Counter:
 
     async def feed(self, request: Request) -> Response:
         """A day in a stream."""
-        return Feed(request, self._desk, self._feeds)
+        return Feed(request, self._desk, self._feeds, self._aside)
 
     async def outcome(self, request: Request) -> Response:
         """The outcome of a number."""
@@ -147,21 +164,6 @@ class Counter:
             remedy = {"zh": "请核对参保人编号，或请经办机构登记", "en": "check the id, or have the agency register the member"}
             raise Problem("unknown_member", status=404, field="member_id", remedy=remedy)
         return _json(found)
-
-
-async def _handed(request: Request, kinds: tuple[str, ...]) -> Handed:
-    """The record that a request brings. Raises Problem for one that the counter does not take in."""
-    value = await whole(request)
-    try:
-        submission = read(value)
-    except Unreadable as fault:
-        raise unreadable(str(fault)) from fault
-    _check_owner(request, submission.institution_id)
-    if submission.kind not in kinds:
-        raise Problem("wrong_type", (f"此处接受：{'、'.join(kinds)}", f"taken here: {', '.join(kinds)}"))
-    if submission.faults:
-        raise refused(submission.faults)
-    return Handed(submission, value)
 
 
 def _check_owner(request: Request, institution_id: str) -> None:

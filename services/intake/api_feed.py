@@ -20,6 +20,7 @@ from services.intake.api_problems import Problem, unreadable
 from services.intake.desk import Desk, Handed, Waiting
 from services.intake.submission import read
 from shared.errors import Retry, Unreadable
+from shared.runtime.aside import Aside
 from shared.runtime.database import TROUBLE
 from shared.runtime.ending import ended
 
@@ -45,12 +46,13 @@ class _Chunk(NamedTuple):
 class Feed(Response):
     """The answer to ``POST /v1/feed``. ``open_feeds`` counts those under way by institution."""
 
-    def __init__(self, request: Request, desk: Desk, open_feeds: MutableMapping[str, int]) -> None:
+    def __init__(self, request: Request, desk: Desk, open_feeds: MutableMapping[str, int], aside: Aside) -> None:
         super().__init__(media_type="application/x-ndjson")
         del self.headers["content-length"]
         self._request = request
         self._desk = desk
         self._open = open_feeds
+        self._aside = aside
         self._owner: str = request.state.institution_id
         self._request_id: str = request.state.request_id
         self._check_key: Callable[[], Awaitable[object]] = request.state.check_key
@@ -106,7 +108,7 @@ class Feed(Response):
                 self._arriving.set()
                 for chunk in _cut(arrived):
                     await self._check_key()  # a key that is revoked ends the streams that came in with it
-                    entries = [self._look(number + place, line) for place, line in enumerate(chunk, 1) if line.strip()]
+                    entries = await self._aside(max(map(len, chunk)), self._look, number, chunk)
                     number += len(chunk)
                     waiting = await self._desk.hand_in([entry.handed for entry in entries if entry.handed])
                     try:
@@ -131,7 +133,10 @@ class Feed(Response):
         finally:
             self._arriving.set()
 
-    def _look(self, number: int, line: bytes) -> _Line:
+    def _look(self, before: int, chunk: Sequence[bytes]) -> list[_Line]:
+        return [self._look_at(before + place, line) for place, line in enumerate(chunk, 1) if line.strip()]
+
+    def _look_at(self, number: int, line: bytes) -> _Line:
         if len(line) > MOST_BYTES:
             return _Line(number, None, Problem("too_large"))
         try:

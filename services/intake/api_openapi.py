@@ -1,10 +1,9 @@
-"""What the counter offers, for programs (OpenAPI 3.1) and for people (one page). Pure.
+"""What the counter offers, for programs: OpenAPI 3.1. Pure.
 
 The records' schemas are made from the forms that read them, the outcome's from the outcome itself. The examples are true:
 a test sends each of them, after the register of ``deploy/counter/register.ndjson``.
 """
 
-import html
 import json
 from copy import deepcopy
 from functools import cache
@@ -12,12 +11,17 @@ from typing import Any, Final
 
 import msgspec
 
+from services.intake.api_places import DEFAULT_WAIT, LONGEST_WAIT
 from services.intake.api_problems import KINDS, MEDIA_TYPE
 from services.intake.faults import EXPECTED
 from services.intake.forms import AccountUseForm, ClaimForm, ReversalForm
 from shared.outcome import Outcome
 from shared.reasons import REJECTED, REJECTS_USE
 
+_WAIT: Final = (
+    f"`wait=N`: seconds to wait for the outcome; {DEFAULT_WAIT} unless said, {LONGEST_WAIT} at most, more is taken as that"
+)
+_APPLIED: Final = {"description": "the wait that a `Prefer` came to, as `wait=N`", "schema": {"type": "string"}}
 _REF: Final = "#/components/schemas/{model}"
 
 CLAIM: Final[dict[str, Any]] = {
@@ -78,7 +82,10 @@ def _post(summary: str, name: str, models: list[str], example: dict[str, Any], *
     parameters = []
     if waits:
         answers["202"] = _answer("Not settled within the wait: ask at `location`, or send the same again", "InProgress")
-        parameters.append(_parameter("Prefer", "header", {"type": "string", "example": "wait=5"}, required=False))
+        wait = {"type": "string", "example": "wait=5", "description": _WAIT}
+        parameters.append(_parameter("Prefer", "header", wait, required=False))
+        for answer in answers.values():
+            answer["headers"] = {"Preference-Applied": _APPLIED}
     return {
         "operationId": name,
         "summary": summary,
@@ -264,32 +271,3 @@ _SMALL: Final[dict[str, Any]] = {
         "required": ["type", "title", "status", "detail", "code", "zh", "remedy", "request_id"],
     },
 }
-
-
-@cache
-def page() -> str:
-    """The same for people: what there is, with commands to copy."""
-    entries = []
-    for place, methods in document()["paths"].items():
-        for method, operation in methods.items():
-            command = html.escape(_curl(place, method, operation))
-            heading = f"<h2>{method.upper()} {html.escape(place)}</h2><p>{html.escape(operation['summary'])}</p>"
-            entries.append(f"{heading}<pre>{command}</pre>")
-    info = document()["info"]
-    style = "body{font:16px/1.5 sans-serif;max-width:60em;margin:2em auto}pre{background:#eee;padding:1em;overflow:auto}"
-    return (
-        f'<!doctype html><html lang="zh"><meta charset="utf-8"><title>{info["title"]}</title><style>{style}</style>'
-        f'<h1>{info["title"]}</h1><p>{info["description"]}</p><p><a href="/openapi.json">openapi.json</a></p>{"".join(entries)}'
-    )
-
-
-def _curl(place: str, method: str, operation: dict[str, Any]) -> str:
-    for parameter in operation.get("parameters", ()):
-        place = place.replace(f"{{{parameter['name']}}}", parameter.get("example", ""))
-    command = f'curl -H "Authorization: Bearer $KEY" "$COUNTER{place}"'
-    if method == "get":
-        return command
-    (media_type, content), *_ = operation["requestBody"]["content"].items()
-    example = content["example"]
-    text = example if isinstance(example, str) else json.dumps(example, ensure_ascii=False)
-    return f"{command} \\\n  -H 'Content-Type: {media_type}' --data-binary '{text}'"

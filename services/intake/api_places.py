@@ -17,8 +17,9 @@ from services.intake.submission import Submission
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
+DEFAULT_WAIT: Final = 5
 LONGEST_WAIT: Final = 60
-_WAIT: Final = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?([0-9]{1,6})\"?\s*(?=$|[,;])", re.ASCII | re.IGNORECASE)
+_WAIT: Final = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?([0-9]+)\"?\s*(?=$|[,;])", re.ASCII | re.IGNORECASE)
 
 
 def place_of(submission: Submission) -> str:
@@ -76,6 +77,6 @@ def asked(endpoint: Endpoint, *parameters: str) -> Endpoint:
 
 
 def preferred_wait(prefer: list[str]) -> int | None:
-    """The seconds of ``Prefer: wait=N`` (RFC 7240), at most a minute; None where nothing sensible is preferred."""
+    """The seconds of ``Prefer: wait=N`` (RFC 7240) as they apply, at most a minute; None where nothing sensible is preferred."""
     match = _WAIT.search(",".join(prefer))
-    return min(int(match[1]), LONGEST_WAIT) if match else None
+    return int(min(float(match[1]), LONGEST_WAIT)) if match else None  # a float has no end of digits

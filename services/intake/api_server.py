@@ -21,6 +21,7 @@ from services.intake.api_tls import take_in
 from shared.errors import UsageError
 from shared.runtime.ending import ended
 from shared.runtime.listener import Place, listener, place_of
+from shared.runtime.pem import usable
 
 _HEADER_SECONDS: Final = 10.0  # from the connection, or the end of the request before, to the end of the headers
 _HEADER_BYTES: Final = 32_768
@@ -63,13 +64,13 @@ class Door:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         named = f"GONGJI_API_CERT={self.certificate}"
         if self.certificate_key is not None:
-            with _usable(f"GONGJI_API_CERT_KEY={self.certificate_key}", "the key of GONGJI_API_CERT is needed, in PEM"):
+            with usable(f"GONGJI_API_CERT_KEY={self.certificate_key}", "the key of GONGJI_API_CERT is needed, in PEM"):
                 Path(self.certificate_key).read_bytes()
             named += f", GONGJI_API_CERT_KEY={self.certificate_key}"
-        with _usable(named, "a certificate and its own key are needed, in PEM and without a password"):
+        with usable(named, "a certificate and its own key are needed, in PEM and without a password"):
             context.load_cert_chain(self.certificate, self.certificate_key, password="")
         if self.client_authority is not None:
-            with _usable(f"GONGJI_API_CLIENT_CA={self.client_authority}", "an authority's certificates are needed, in PEM"):
+            with usable(f"GONGJI_API_CLIENT_CA={self.client_authority}", "an authority's certificates are needed, in PEM"):
                 context.load_verify_locations(self.client_authority)
 
     def tls(self) -> dict[str, Any]:
@@ -83,16 +84,6 @@ class Door:
             "ssl_ca_certs": self.client_authority,
             "ssl_cert_reqs": needs,
         }
-
-
-@contextlib.contextmanager
-def _usable(named: str, needed: str) -> Iterator[None]:
-    """The use of files. Raises UsageError with the variables that named them."""
-    try:
-        yield
-    except OSError as trouble:  # also what OpenSSL says
-        why = getattr(trouble, "reason", None) or trouble.strerror or type(trouble).__name__
-        raise UsageError(f"{named}: {why}; {needed}") from trouble
 
 
 class _Protocol(HttpToolsProtocol):

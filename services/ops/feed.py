@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated, Any, BinaryIO
 
 import msgspec
 import typer
@@ -27,6 +27,10 @@ from shared.runtime.settings import Settings, given, policies_directory
 app = typer.Typer(name="feed", help="Make feeds and send them.", no_args_is_help=True)
 
 _FAULTS_SHOWN = 20
+
+
+def _file(option: str, what: str) -> Any:
+    return typer.Option(option, metavar="FILE", help=f"With --http, in PEM: {what}")
 
 
 @app.command()
@@ -60,6 +64,9 @@ def send(
     http: Annotated[
         str | None, typer.Option(metavar="URL", help="Through the counter, with the institution's $GONGJI_KEY.")
     ] = None,
+    tls_ca: Annotated[Path | None, _file("--tls-ca", "whose certificates the counter may show; this machine's own.")] = None,
+    tls_cert: Annotated[Path | None, _file("--tls-cert", "our certificate, for a counter that asks for one.")] = None,
+    tls_key: Annotated[Path | None, _file("--tls-key", "its key, unless it is in the same file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="With --http: print every answer.")] = False,
 ) -> None:
     """Stream feeds into intake, register lines applied by every consumer before the claims after them.
@@ -70,9 +77,12 @@ def send(
     it has a number. Only a line of more than 1,000,000 bytes is not sent.
     """
     began = time.monotonic()
+    tls = (tls_ca, tls_cert, tls_key)
     if http is not None:
-        _send_over_http(http, files, began, show=as_json)
+        _send_over_http(http, files, began, tls, show=as_json)
         return
+    if any(tls):
+        raise UsageError("--tls-ca, --tls-cert and --tls-key are for --http; GONGJI_KAFKA_TLS_CA is Kafka's")
     sent = asyncio.run(_send(files, rate=rate, wait=wait))
     for place, what in sent.faults[:_FAULTS_SHOWN]:
         _say(f"{place}: {what}")
@@ -85,8 +95,8 @@ def send(
         raise typer.Exit(1)
 
 
-def _send_over_http(url: str, files: Sequence[Path], began: float, *, show: bool) -> None:
-    from services.ops.feed_http import send_over_http  # noqa: PLC0415 - the client takes a fifth of a second to import
+def _send_over_http(url: str, files: Sequence[Path], began: float, tls: Sequence[Path | None], *, show: bool) -> None:
+    from services.ops.feed_http import TlsFiles, send_over_http  # noqa: PLC0415 - the client takes a fifth of a second to import
 
     key = given("GONGJI_KEY")
     if not key:
@@ -95,7 +105,7 @@ def _send_over_http(url: str, files: Sequence[Path], began: float, *, show: bool
         raise UsageError("GONGJI_KEY: this is no key; it is one line, as `gongji institution key create` printed it")
     with ExitStack() as until:
         streams = [(str(path), opened(path, until)) for path in files]
-        answered = asyncio.run(send_over_http(url, key, _lines(streams), show=show, say=_say))
+        answered = asyncio.run(send_over_http(url, key, _lines(streams), tls=TlsFiles(*tls), show=show, say=_say))
     for place, what in answered.faults[:_FAULTS_SHOWN]:
         _say(f"{place}: {what}")
     _say(f"{answered.outcomes} outcomes, {answered.rejected} of them rejections, in {time.monotonic() - began:.1f} s")

@@ -15,6 +15,7 @@ from shared.errors import Fenced, Retry, Stop, named, worded
 from shared.runtime import batch as batches
 from shared.runtime import lease as leases
 from shared.runtime import quarantine
+from shared.runtime.aside import Aside
 from shared.runtime.batch import Batch, Entry, Undecidable
 from shared.runtime.database import OFFENCES, TROUBLE, Database
 from shared.runtime.holdings import Holdings
@@ -50,6 +51,7 @@ class Loop:
         self._holdings = holdings
         self._telemetry = telemetry
         self._batch_max = batch_max
+        self._aside = Aside()
 
     async def handle(self, records: Sequence[Record]) -> None:
         """Takes a fetched batch through to its marks. Never raises, or FastStream would go on past the records."""
@@ -57,7 +59,8 @@ class Loop:
         async with self._holdings.busy:
             try:
                 for chunk in _chunks(self._holdings.admit(records), self._batch_max):
-                    await self._settle(batches.read(self._step, chunk))
+                    largest = max(len(record.value) for record in chunk)
+                    await self._settle(await self._aside(largest, batches.read, self._step, chunk))
             except Fenced as fenced:
                 await self._holdings.fenced(fenced.args[0], _places(records))
             except Retry as trouble:

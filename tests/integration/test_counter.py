@@ -128,7 +128,7 @@ async def test_who_does_not_wait_is_told_where_to_ask(counter: World) -> None:
     asked = claim(claim_no="N/0 甲")
     async with counter.raw() as session:
         async with session.post("/v1/claims", json=asked, headers={"Prefer": "wait=0"}) as answer:
-            assert answer.status == 202
+            assert (answer.status, answer.headers["Preference-Applied"]) == (202, "wait=0")
             place = answer.headers["Location"]
         async with asyncio.timeout(60):
             while (status := (await got(session, place))[0]) != 200:

@@ -109,6 +109,17 @@ async def test_nobody_waits_longer_for_kafka_than_was_preferred(counter: World, 
     assert rows == [(1,)]
 
 
+@pytest.mark.parametrize(("in_scope", "status"), [("300.00", 200), ("310.00", 409)])
+async def test_every_answer_that_was_waited_for_says_which_wait_was_applied(counter: World, in_scope: str, status: int) -> None:
+    asked = claim(in_scope="300.00")
+    async with counter.raw() as session:
+        assert (await posted(session, "/v1/claims", asked, Prefer="wait=60"))[0] == 200
+        again = asked | {"total": in_scope, "in_scope": in_scope}
+        for preferred, applied in ((["wait=1000000"], "wait=60"), (["wait=07"], "wait=7"), ([], None)):
+            async with session.post("/v1/claims", json=again, headers=[("Prefer", one) for one in preferred]) as answer:
+                assert (answer.status, answer.headers.get("Preference-Applied")) == (status, applied)
+
+
 async def test_an_account_use_that_is_not_allowed_is_told_why(counter: World) -> None:
     use = {
         "type": "account_use", "use_no": "U1", "institution_id": HERE, "member_id": MEMBERS[0], "purpose": "fitness",

@@ -4,8 +4,10 @@ What FastStream and aiokafka were measured to lose or double (architecture.md, s
 """
 
 import asyncio
+import json
 import random
 import struct
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,13 +15,14 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.util import calc_crc32c
-from diary import claims, line
+from diary import Diary, Note, claims, line
 from loop_worker import until
 from loop_world import PARTITIONS, World
 
 from shared.runtime import fetch
 from shared.runtime.loop import FAILURES_IN_A_ROW
 from shared.runtime.quarantine import REDRIVE_HEADER
+from shared.runtime.step import Record
 
 pytestmark = pytest.mark.servers
 
@@ -34,6 +37,25 @@ async def test_records_that_cannot_be_read_take_no_neighbour_with_them(world: Wo
     assert await world.noted() == ["C1", "C2"]
     assert [letter.value for letter in await world.dead()] == [b"{", b"", b"\xff\x00"]
     assert sorted(await world.announced()) == ["C1", "C2"]
+
+
+async def test_a_large_record_is_read_beside_the_event_loop(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one process with the counter, whose requests it must not hold up."""
+    began, heard = threading.Event(), threading.Event()
+    waited: list[bool] = []
+
+    def decode(_self: Diary, record: Record) -> Note:
+        began.set()
+        waited.append(heard.wait(20))
+        return Note(**json.loads(record.value))
+
+    monkeypatch.setattr(Diary, "decode", decode)
+    await world.send([line("C1") + b" " * 100_000])
+    await world.worker()
+    await until(began.is_set, "the record to be read")
+    heard.set()
+    await world.applied(1)
+    assert (await world.noted(), waited) == (["C1"], [True])
 
 
 async def test_headers_of_any_bytes_are_kept_and_disturb_nothing(world: World) -> None:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from services.intake import keys
 from services.intake.answers import Cursor
-from services.intake.api_openapi import CLAIM, REVERSAL, document, page
+from services.intake.api_openapi import CLAIM, REVERSAL, document
+from services.intake.api_page import page
 from services.intake.api_places import place_of, preferred_wait
 from services.intake.api_problems import KINDS, Problem, refused, unreadable
 from services.intake.api_remedies import REMEDIES
@@ -67,12 +68,22 @@ def test_what_is_no_key_is_not_looked_up(text: str) -> None:
     ("given_", "seconds"),
     [
         ([], None), (["wait=3"], 3), (["WAIT = 3"], 3), (['wait="3"'], 3), (["respond-async, wait=0"], 0),
-        (["respond-async", "wait=7"], 7), (["wait=99999"], 60), (["wait=-1"], None), (["wait=1.5"], None), (["await=3"], None),
+        (["respond-async", "wait=7"], 7), (["wait=60"], 60), (["wait=61"], 60), (["wait=1000000"], 60),
+        (["wait=" + "9" * 30_000], 60), (["wait=007"], 7), (["wait=-1"], None), (["wait=1.5"], None), (["await=3"], None),
         (["wait=٣"], None), (["wait"], None),
     ],
 )  # fmt: skip
 def test_the_preferred_wait(given_: list[str], seconds: int | None) -> None:
     assert preferred_wait(given_) == seconds
+
+
+def test_the_longest_wait_stands_where_people_and_programs_look() -> None:
+    for place in ("/v1/claims", "/v1/reversals"):
+        operation = document()["paths"][place]["post"]
+        [prefer] = operation["parameters"]
+        assert "60 at most" in prefer["schema"]["description"]
+        assert all("Preference-Applied" in operation["responses"][status]["headers"] for status in ("200", "202"))
+    assert page().count("60 at most") == 2
 
 
 def test_a_number_with_a_slash_has_a_place() -> None:
