@@ -118,8 +118,7 @@ def run(asked: Asked, home: Path, tell: Tell) -> dict[str, Any]:
         asyncio.run(on.register(day.register))
         loads = _loads(on, asked, day, tell)
         tell("audit")
-        if not on.audit_ok():
-            raise Stop("the audit does not pass: there is no figure")
+        on.audit()
     return {
         "machine": machine(),
         "calibrate_ms": calibrated,

@@ -1,5 +1,6 @@
 """`gongji audit` and `gongji claim show` as commands: clean while the system works, and exact about what is not there."""
 
+import asyncio
 import json
 import threading
 from collections.abc import Iterator
@@ -8,10 +9,19 @@ from typing import Any
 
 import psycopg
 import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from deployment import Deployment, chunks, deployment
 from servers import LocalServers
 
+from services.ops.audit import announced
+from services.ops.audit.check import Finding
+from services.ops.audit.run import audit
+from services.ops.audit.view import View
 from services.ops.generate import generate
+from shared.events import SETTLED
+from shared.runtime import access
+from shared.runtime.settings import Settings
 
 pytestmark = pytest.mark.servers
 
@@ -119,6 +129,36 @@ def test_a_number_of_several_institutions_or_of_none_is_said(working: Deployment
     nobody = working.command("claim", "show", "NEVER")
     assert (nobody.returncode, nobody.stdout) == (1, "")
     assert "nobody has sent" in nobody.stderr
+
+
+def test_what_retention_takes_away_meanwhile_is_not_missing(working: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in working.environment.items():
+        monkeypatch.setenv(name, value)
+    compare, left = announced._compare, set[tuple[str, int]]()
+
+    async def after_pruning(view: View, consumer: Any, topic: str) -> Finding:
+        if topic == SETTLED:
+            left.update(await pruned_by_half(view, topic))
+        return await compare(view, consumer, topic)
+
+    monkeypatch.setattr(announced, "_compare", after_pruning)
+    report = asyncio.run(audit(Settings.load(), topics=True))
+    [found] = [finding for finding in report.findings if finding.check.name == f"topic_equals_table: {SETTLED}"]
+    assert left
+    assert (report.ok, found.breaches) == (True, [])
+    assert f"prune partitions {sorted(partition for _, partition in left)}" in found.notes[-1]
+
+
+async def pruned_by_half(view: View, topic: str) -> set[tuple[str, int]]:
+    """Takes the first half of each partition's records away from under an audit that has begun. Which partitions had any."""
+    halves = {place: end // 2 for place, end in view.ends_after.items() if place[0] == topic and end > 1}
+    admin = AIOKafkaAdminClient(**access.kafka(view.kafka))
+    await admin.start()
+    try:
+        await admin.delete_records({TopicPartition(*place): RecordsToDelete(half) for place, half in halves.items()})
+    finally:
+        await admin.close()
+    return set(halves)
 
 
 @pytest.mark.parametrize("server", ["kafka", "postgres", "redis"])

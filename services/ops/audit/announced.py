@@ -1,18 +1,18 @@
 """I11 and I17 on the topics: every decision was announced, and after de-duplication a topic is what the tables say.
 
-One topic after the other; of each message only a digest with its partition is held.
+One topic after the other; of each message only a digest with its partition and first offset is held.
 """
 # ruff: noqa: S608 - SQL put together from this package's own names
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from hashlib import md5
 from typing import Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from services.ops.audit.check import Check, Finding
 from services.ops.audit.counts import OUTBOXES
@@ -107,7 +107,7 @@ async def ends_of_records(
 
 
 async def read(view: View, consumer: AIOKafkaConsumer, topic: str) -> AsyncIterator[ConsumerRecord]:
-    """Everything on a topic up to where it ended after the snapshot."""
+    """Everything on a topic up to where it ended after the snapshot. Raises ServerMissing."""
     left = {
         TopicPartition(topic, p)
         for p in range(view.partitions)
@@ -120,8 +120,7 @@ async def read(view: View, consumer: AIOKafkaConsumer, topic: str) -> AsyncItera
         consumer.seek(place, view.starts[place.topic, place.partition])
     try:
         while left:
-            async with asyncio.timeout(_SECONDS):
-                fetched = await consumer.getmany(*left, timeout_ms=1000, max_records=5000)
+            fetched = await _fetched(view, consumer, left)
             for place, records in fetched.items():
                 for record in records:
                     if record.offset < view.ends_after[place.topic, place.partition]:
@@ -133,27 +132,26 @@ async def read(view: View, consumer: AIOKafkaConsumer, topic: str) -> AsyncItera
         raise ServerMissing("kafka", f"{type(trouble).__name__}: {trouble}; while reading {topic}") from trouble
 
 
+async def _fetched(
+    view: View, consumer: AIOKafkaConsumer, left: set[TopicPartition]
+) -> Mapping[TopicPartition, Sequence[ConsumerRecord]]:
+    """The next records. What retention took away since the audit began is left out, and ``view.starts`` moved behind it."""
+    try:
+        async with asyncio.timeout(_SECONDS):
+            return dict(await consumer.getmany(*left, timeout_ms=1000, max_records=5000))
+    except OffsetOutOfRangeError as pruned:
+        gone: Iterable[TopicPartition] = pruned.args[0]
+        view.starts |= (await bounds(consumer, [(place.topic, place.partition) for place in gone]))[0]
+        for place in gone:
+            consumer.seek(place, view.starts[place.topic, place.partition])
+        return {}
+
+
 def _outboxes(topic: str) -> list[tuple[str, str, str, str]]:
     """(service, table, how a row finds its lease, its topic) of the tables that announce there."""
     if topic == DEAD:
         return [("", "runtime.quarantine", _POISON, f"'{DEAD}'")]
     return [(service, table, f"service = '{service}' and l.{_DECIDED}", "t.target") for service, table in OUTBOXES]
-
-
-async def _stored(view: View, topic: str) -> tuple[dict[Seen, bool], int]:
-    """What the tables announce there: message -> whether the snapshot says it was announced. And how many rows that is."""
-    expected: dict[Seen, bool] = {}
-    rows = 0
-    for _, table, lease, target in _outboxes(topic):
-        query = f"""
-            select t.part * $2 / 1024 as partition, {_digest(table)} as digest, t.seq <= l.relayed_seq as announced
-            from {table} t join runtime.lease l on l.{lease} where {target} = $1 and t.seq is not null
-        """
-        async for row in view.connection.cursor(query, topic, view.partitions, prefetch=5000):
-            rows += 1
-            seen = Seen(row["partition"], row["digest"])
-            expected[seen] = row["announced"] or expected.get(seen, False)
-    return expected, rows
 
 
 async def _names(view: View, topic: str, missing: list[Seen]) -> list[str]:
@@ -183,6 +181,7 @@ def _compared(record: ConsumerRecord) -> bytes:
 
 
 async def _compare(view: View, consumer: AIOKafkaConsumer, topic: str) -> Finding:
+    """What is held is as much as the topic has: retention bounds that, and nothing bounds the tables."""
     check = Check(
         "I11",
         f"topic_equals_table: {topic}",
@@ -190,30 +189,56 @@ async def _compare(view: View, consumer: AIOKafkaConsumer, topic: str) -> Findin
         "after de-duplication the topic is what the tables say",
         (topic,),
     )
-    expected, rows = await _stored(view, topic)
-    finding = Finding(check, rows=rows)
-    strangers: list[ConsumerRecord] = []
-    present: set[Seen] = set()
+    finding = Finding(check)
     messages = 0
+    strangers: dict[Seen, int] = {}  # each message with the first offset at which it stands, until its row is found
     async for record in read(view, consumer, topic):
         messages += 1
         seen = Seen(record.partition, md5(_compared(record), usedforsecurity=False).digest())
-        if seen in expected:
-            present.add(seen)
-        elif record.offset < view.ends_before.get((topic, record.partition), 0):
-            strangers.append(record)
-    pruned = {p for (name, p), start in view.starts.items() if name == topic and start > 0}
-    missing = [one for one, announced in expected.items() if announced and one not in present and one.partition not in pruned]
-    finding.in_flight = sum(not announced for one, announced in expected.items() if one not in present)
-    for record in strangers:
-        finding.breach(f"{topic}/{record.partition}@{record.offset}", "a message that is in no table")
-    for name in await _names(view, topic, missing[:100]) if missing else ():
+        strangers.setdefault(seen, record.offset)
+    distinct = len(strangers)
+    missing, present = await _without_message(view, topic, strangers, finding)
+    for (partition, _), offset in strangers.items():
+        if offset < view.ends_before.get((topic, partition), 0):
+            finding.breach(f"{topic}/{partition}@{offset}", "a message that is in no table")
+    total = finding.total + len(missing)
+    for name in await _names(view, topic, list(missing)[:100]) if missing else ():
         finding.breach(name, f"marked as announced, and not on {topic}")
-    finding.total = len(strangers) + len(missing)
-    finding.notes.append(f"{messages} messages, {len(present)} distinct of {len(expected)} in the tables")
-    if pruned:
+    finding.total = total
+    finding.notes.append(f"{messages} messages, {len(present)} of {distinct} distinct in {finding.rows} rows of the tables")
+    if pruned := _pruned(view, topic):
         finding.notes.append(f"retention has begun to prune partitions {sorted(pruned)}: nothing there counts as missing")
     return finding
+
+
+async def _without_message(view: View, topic: str, strangers: dict[Seen, int], finding: Finding) -> tuple[set[Seen], set[Seen]]:
+    """Goes through the rows. What should be there and is not; and what is there, which is taken from the ``strangers``."""
+    missing: set[Seen] = set()
+    present: set[Seen] = set()
+    in_flight: set[Seen] = set()
+    pruned = _pruned(view, topic)
+    for _, table, lease, target in _outboxes(topic):
+        query = f"""
+            select t.part * $2 / 1024 as partition, {_digest(table)} as digest, t.seq <= l.relayed_seq as announced
+            from {table} t join runtime.lease l on l.{lease} where {target} = $1 and t.seq is not null
+        """
+        async for row in view.connection.cursor(query, topic, view.partitions, prefetch=5000):
+            finding.rows += 1
+            seen = Seen(row["partition"], row["digest"])
+            if strangers.pop(seen, None) is not None:
+                present.add(seen)
+            elif seen in present:
+                continue
+            elif not row["announced"]:
+                in_flight.add(seen)
+            elif row["partition"] not in pruned:
+                missing.add(seen)
+    finding.in_flight = len(in_flight - missing)
+    return missing, present
+
+
+def _pruned(view: View, topic: str) -> set[int]:
+    return {partition for (name, partition), start in view.starts.items() if name == topic and start > 0}
 
 
 async def _submitted(view: View, consumer: AIOKafkaConsumer) -> Finding:

@@ -39,7 +39,7 @@ class View:
     leases: Mapping[tuple[str, Place], Position]
     ends_before: Mapping[Place, int]
     ends_after: Mapping[Place, int]
-    starts: Mapping[Place, int]
+    starts: dict[Place, int]  # moved by whoever reads a topic that retention prunes meanwhile
     hot: Mapping[str, Mapping[tuple[str, str], tuple[int, int]]]
     topics: bool = True  # whether topics are read through
     since: datetime | None = None  # outcomes before it, and members without one after it, are not gone through again
