@@ -356,7 +356,11 @@ PLANTS = (
         "a pack whose later claims are to be reversed first",
         ("policy_was_in_force", "packs_are_what_their_hash_says"),
         (
-            "create temp table chosen as select * from adjudication.decision t where t.kind = 'claim' and t.pooled > 0 limit 1",
+            (  # the first by its key, for the first few breaches are shown
+                "create temp table chosen as select * from adjudication.decision t"
+                " where t.kind = 'claim' and t.outcome = 'settled' and t.pack_hash is not null and not t.latest_first"
+                " order by (t.institution_id || '/' || t.claim_no) collate \"C\" limit 1"
+            ),
             (
                 "update adjudication.pack set content = convert_to(jsonb_set(convert_from(content, 'utf8')::jsonb,"
                 " '{rules,benefits,reversal,rule}', to_jsonb('latest_first'::text))::text, 'utf8')"
