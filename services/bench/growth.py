@@ -54,6 +54,7 @@ def run_all(asked: Asked, groups: Sequence[str], home: Path, tell: Tell) -> list
 
 
 def _check_room(stored: int, home: Path) -> None:
+    home.parent.mkdir(parents=True, exist_ok=True)
     needed, free = stored * _STORED_BYTES, shutil.disk_usage(home.parent).free
     if needed > free:
         raise UsageError(

@@ -58,7 +58,7 @@ def _real(real: Stage, feed: Feed, asked: Asked, tell: Tell) -> dict[str, Any]:
     asyncio.run(real.drained())
     if asked.stored:
         tell(f"settling {asked.stored:,} beforehand")
-        asyncio.run(_settled_before(real, feed))
+        asyncio.run(settled_before(real, feed))
     result = _steady(real, feed, asked, tell)
     tell(f"backlog: {len(feed.backlog):,}")
     before = _used(real)
@@ -76,7 +76,7 @@ def _real(real: Stage, feed: Feed, asked: Asked, tell: Tell) -> dict[str, Any]:
     return result
 
 
-async def _settled_before(real: Stage, feed: Feed) -> None:
+async def settled_before(real: Stage, feed: Feed) -> None:
     """Settles what is to be stored. The topics forget it but for its end: the books are what grows."""
     await real.forget()
     for piece in feed.stored():

@@ -132,6 +132,10 @@ def test_a_number_of_several_institutions_or_of_none_is_said(working: Deployment
 
 
 def test_what_retention_takes_away_meanwhile_is_not_missing(working: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [line for line in generate(100, 50, REGIONS, 22) if isinstance(line, dict)]
+    working.register(lines)
+    working.send([line for line in lines if line["type"] == "claim"])
+    working.drain()
     for name, value in working.environment.items():
         monkeypatch.setenv(name, value)
     compare, left = announced._compare, set[tuple[str, int]]()

@@ -15,9 +15,10 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from leavings import environment, left_behind
 from waiting import eventually
 
-from services.bench import watch
+from services.bench import day, watch
 from services.bench.day import Asked, Feed
 from services.bench.load import Prepared
+from services.bench.run import settled_before
 from services.bench.stage import Stage, stage
 from shared.errors import Stop, UsageError
 from shared.runtime import access
@@ -89,11 +90,30 @@ async def _kept(own: Stage, *topics: str) -> dict[str, tuple[str, ...]]:
         await admin.close()
 
 
-def test_statements_waits_workers_and_a_slow_statement_s_plan_are_seen(own: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = Asked(rate=20, minutes=0.05, backlog=1, members=100, seed=5, floors=False, profile=True)
-    feed = Feed(asked, own.settings.partitions)
+@pytest.fixture(scope="module")
+def settling(own: Stage) -> Stage:
     asyncio.run(prepare(own.settings))
     own.start()
+    return own
+
+
+def test_what_is_settled_before_goes_in_pieces_and_is_answered(settling: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(day, "_PIECE", 20)
+    asked = Asked(rate=1, minutes=0.05, backlog=1, members=100, seed=6, floors=False, stored=70)
+    feed = Feed(asked, settling.settings.partitions)
+    asyncio.run(settling.register(feed.register))
+    sent, since = sum(asyncio.run(settling.ends()).values()), int(time.time() * 1000)
+    asyncio.run(settled_before(settling, feed))
+    assert sum(asyncio.run(settling.ends()).values()) - sent == 70
+    assert len(asyncio.run(settling.outcomes(since))) == 70  # a repeat is answered too
+    assert list(feed.stored()) == []
+    assert len(feed.steady) == 3
+
+
+def test_statements_waits_workers_and_a_slow_statement_s_plan_are_seen(settling: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = settling
+    asked = Asked(rate=20, minutes=0.05, backlog=1, members=100, seed=5, floors=False, profile=True)
+    feed = Feed(asked, own.settings.partitions)
     asyncio.run(own.register(feed.register))
     generate = own.generate
 
@@ -119,10 +139,13 @@ def test_statements_waits_workers_and_a_slow_statement_s_plan_are_seen(own: Stag
 
 
 def test_an_audit_that_does_not_pass_is_heard(own: Stage) -> None:
-    one = "where ctid = (select min(ctid) from account.outcome)"
-    asyncio.run(_changed(own, f"update account.outcome set settled_at = settled_at + interval '1 second' {one}"))
-    with pytest.raises(Stop, match=r"no figure[^*]*bytes_equal_columns"):
-        own.audit()
+    asyncio.run(prepare(own.settings))
+    asyncio.run(_changed(own, "update runtime.deployment set partitions = partitions + 1"))
+    try:
+        with pytest.raises(Stop, match=r"no figure[^*]*leases_belong_to_the_deployment: deployment"):
+            own.audit()
+    finally:
+        asyncio.run(_changed(own, "update runtime.deployment set partitions = partitions - 1"))
 
 
 async def _changed(own: Stage, sql: str) -> None:
