@@ -3,7 +3,7 @@
 import asyncio
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -14,7 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from deployment import Deployment, chunks, deployment
 from servers import LocalServers
 
-from services.ops.audit import announced
+from services.ops.audit import announced, decisions
 from services.ops.audit.check import Finding
 from services.ops.audit.run import audit
 from services.ops.audit.view import View
@@ -163,6 +163,35 @@ async def pruned_by_half(view: View, topic: str) -> set[tuple[str, int]]:
     finally:
         await admin.close()
     return set(halves)
+
+
+def test_decisions_are_gone_through_in_parts_as_at_once(working: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [line for line in generate(200, 60, REGIONS, 23) if isinstance(line, dict)]
+    working.register(lines)
+    working.send([line for line in lines if line["type"] == "claim"])
+    working.drain()
+    for name, value in working.environment.items():
+        monkeypatch.setenv(name, value)
+    at_once = asyncio.run(gone_through())
+    monkeypatch.setattr(decisions, "_AT_ONCE", 20)
+    in_parts = asyncio.run(gone_through())
+    assert sum(len(past.decisions) for past in at_once) >= 200
+    assert in_parts == at_once
+
+
+async def gone_through() -> list[decisions.Past]:
+    """What the audit's pass over the decisions shows to whoever looks."""
+    pasts: list[decisions.Past] = []
+
+    class Looking:
+        findings: Sequence[Finding] = ()
+
+        def see(self, past: decisions.Past) -> None:
+            pasts.append(past)
+
+    report = await audit(Settings.load(), (decisions.decisions(lambda _: Looking()),), topics=False)
+    assert report.ok
+    return pasts
 
 
 @pytest.mark.parametrize("server", ["kafka", "postgres", "redis"])

@@ -1,11 +1,13 @@
 """One pass over all decisions, member by member in the order in which they were made, for whoever wants to look.
 
-Memory holds a page of members at a time. What a decision's own bytes must say (I2, I20) is looked at here; what needs the engine
-(I3, I13, I16) is handed in from above.
+Memory holds a page of members at a time, and Postgres sorts so many decisions at a time that no more than some gigabytes of
+them go to disk, however large the books are. What a decision's own bytes must say (I2, I20) is looked at here; what needs the
+engine (I3, I13, I16) is handed in from above.
 """
 # ruff: noqa: S608 - SQL put together from this package's own names
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
 from operator import attrgetter, itemgetter
 from typing import Final, NamedTuple, Protocol
 
@@ -28,8 +30,11 @@ _DECISIONS = f"""
     select d.institution_id, d.claim_no, d.kind, d.revision, d.member_id, d.outcome, d.period, d.visited_on, d.pack_hash, d.value,
         {", ".join(f"d.{name}" for name in _COLUMNS)}
     from adjudication.decision d where d.kind <> 'question' and ($1::text[] is null or d.member_id = any($1))
+        and ($2::text is null or d.member_id > $2) and ($3::text is null or d.member_id <= $3)
     order by d.member_id, d.ordinal
 """
+_AT_ONCE: Final = 3_000_000  # decisions that Postgres sorts, some 1.4 kB each
+_BORDERS = "select percentile_disc($1::float8[]) within group (order by member_id) from eligibility.member"
 _COUNTERS = """
     select member_id, period, name, used, ceiling, version from adjudication.counter
     where member_id = any($1::text[]) order by member_id, period, name
@@ -108,7 +113,7 @@ def decisions(*makers: Callable[[int], Observer]) -> Family:
         rows = await view.connection.fetchval(_COUNT, members)
         own = [Finding(check, rows=rows) for check in (_BYTES, _REGION)]
         observers = [make(rows) for make in makers]
-        async for past in _members(view.connection, own, members):
+        async for past in _members(view.connection, own, members, rows):
             for observer in observers:
                 observer.see(past)
         findings = own + [finding for observer in observers for finding in observer.findings]
@@ -120,15 +125,28 @@ def decisions(*makers: Callable[[int], Observer]) -> Family:
     return look
 
 
-async def _members(connection: asyncpg.Connection, own: Sequence[Finding], members: Sequence[str] | None) -> AsyncIterator[Past]:
+async def _members(
+    connection: asyncpg.Connection, own: Sequence[Finding], members: Sequence[str] | None, rows: int
+) -> AsyncIterator[Past]:
     """Members with their accumulators; at the end those of whom there are accumulators and no decision."""
-    async for several in _by_member(pages(connection, _DECISIONS, members)):
+    async for several in _by_member(_decisions(connection, members, rows)):
         kept = _kept(await connection.fetch(_COUNTERS, list(several)))
-        for member_id, rows in several.items():
-            yield Past(member_id, [one for row in rows if (one := _read(row, own)) is not None], kept.get(member_id, {}))
+        for member_id, found in several.items():
+            yield Past(member_id, [one for row in found if (one := _read(row, own)) is not None], kept.get(member_id, {}))
     async for page in pages(connection, _UNDECIDED, members):
         for member_id, counters in _kept(page).items():
             yield Past(member_id, (), counters)
+
+
+async def _decisions(
+    connection: asyncpg.Connection, members: Sequence[str] | None, rows: int
+) -> AsyncIterator[Sequence[asyncpg.Record]]:
+    """All decisions, from border to border: borders between members of the register part whoever else has decisions too."""
+    parts = -(-rows // _AT_ONCE)
+    borders = await connection.fetchval(_BORDERS, [n / parts for n in range(1, parts)]) if parts > 1 else []
+    for after, last in pairwise([None, *(borders or ()), None]):
+        async for page in pages(connection, _DECISIONS, members, after, last):
+            yield page
 
 
 async def _by_member(found: AsyncIterable[Sequence[asyncpg.Record]]) -> AsyncIterator[Mapping[str, list[asyncpg.Record]]]:
