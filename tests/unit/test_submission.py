@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
+from services.intake import faults
 from services.intake.faults import EXPECTED
-from services.intake.forms import FORMS, Form, LineForm
+from services.intake.forms import FORMS, ClaimForm, Form, LineForm
 from services.intake.submission import Submission, read
 from shared.errors import Unreadable
 from shared.outcome import Outcome, encode
+from shared.reasons import Reason
 from shared.strict_json import MAX_DEPTH
 
 CORPUS = Path(__file__).parents[1] / "corpus" / "submitted.jsonl"
@@ -102,6 +105,38 @@ def test_both_figures_of_a_wrong_sum_are_shown() -> None:
 
 def test_at_most_twenty_problems_are_listed() -> None:
     assert len(submit(CLAIM | {f"x{n}": 1 for n in range(500)}).faults) == 20
+
+
+def many(count: int) -> dict[str, Any]:
+    return {f"x{n}": n for n in range(count)}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        CLAIM | many(300),
+        many(300) | CLAIM | {"total": 7},
+        many(19) | CLAIM,
+        {"type": "claim", "claim_no": "C1", "institution_id": "I1"} | many(300),
+        LINED | {"lines": [LINE, many(300) | LINE | {"amount": None}, 7]},
+        LINED | {"lines": "none"} | many(300),
+        REVERSAL | many(300),
+    ],
+)
+def test_of_many_unknown_fields_no_more_are_gone_into_than_are_told(
+    document: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed, told = list[int](), faults.malformed
+
+    def malformed(error: ValidationError) -> tuple[Reason, ...]:
+        listed.append(error.error_count())
+        return told(error)
+
+    monkeypatch.setattr(faults, "malformed", malformed)
+    with pytest.raises(ValidationError) as all_of_them:
+        FORMS[document["type"]].model_validate(document)
+    assert submit(document).faults == told(all_of_them.value)
+    assert listed[0] <= len(ClaimForm.model_fields) + faults.MOST_REASONS
 
 
 def test_every_field_of_every_form_has_its_remedy() -> None:
