@@ -62,9 +62,9 @@ def bench(
     home, tell = home_directory() / "bench", console.print
     asked = Asked(rate or 1_600, minutes, backlog, members, seed, floors, workers, zipf, profile=profile)
     result: Any
+    _check(growth or [], page_of_a_part=report is not None and bool(growth or counter or bulk is not None))
     with interruptible():
         if growth:
-            _check_groups(growth)
             result = growing.run_all(asked._replace(floors=False, profile=False), growth, home, tell)
             console.print(growing.markdown(result), soft_wrap=True, markup=False)
         elif counter:
@@ -82,7 +82,9 @@ def bench(
         typer.echo(json.dumps(result, ensure_ascii=False))
 
 
-def _check_groups(growth: list[str]) -> None:
+def _check(growth: list[str], *, page_of_a_part: bool) -> None:
+    if page_of_a_part:
+        raise UsageError("--report: a page is made of the whole benchmark only; here --json gives the figures")
     if unknown := set(growth) - {*growing.GROUPS, *growing.LARGE, growing.ALL}:
         raise UsageError(f"--growth {min(unknown)}: there are {', '.join((*growing.GROUPS, *growing.LARGE))}, and all")
 

@@ -4,11 +4,12 @@ import shutil
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import pytest
 
-from services.bench import growth
+from services.bench import bulk, cli, counter, growth
 from services.bench.day import Asked, Feed
 from services.bench.load import Prepared, number_of
 from shared.errors import UsageError
@@ -61,6 +62,24 @@ def test_what_would_not_fit_on_the_disk_is_not_begun(tmp_path: Path, monkeypatch
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=78_000_000_000))
     with pytest.raises(UsageError, match=r"10,000,000 claims stored take some 79 GB .* and 78 are free"):
         growth.run_all(ASKED, ["ten-million"], tmp_path / "bench", print)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"growth": ["members"]}, "--report: a page is made of the whole benchmark only"),
+        ({"counter": True}, "--report: a page is made of the whole benchmark only"),
+        ({"bulk": 1_000}, "--report: a page is made of the whole benchmark only"),
+        ({"growth": ["weight"], "report": None}, "--growth weight: there are partitions, workers"),
+    ],
+)
+def test_what_is_asked_for_wrongly_is_said_before_hours_of_work(
+    asked: dict[str, Any], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module, name in ((growth, "run_all"), (counter, "run"), (bulk, "run")):
+        monkeypatch.setattr(module, name, lambda *_: pytest.fail("begun"))
+    with pytest.raises(UsageError, match=said):
+        cli.bench(**{"report": tmp_path / "page.md", "growth": None, "bulk": None} | asked)
 
 
 def test_all_is_what_takes_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
