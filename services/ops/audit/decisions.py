@@ -1,8 +1,8 @@
 """One pass over all decisions, member by member in the order in which they were made, for whoever wants to look.
 
-Memory holds a page of members at a time, and Postgres sorts so many decisions at a time that no more than some gigabytes of
-them go to disk, however large the books are. What a decision's own bytes must say (I2, I20) is looked at here; what needs the
-engine (I3, I13, I16) is handed in from above.
+Memory holds a page of members at a time, and Postgres sorts an eighth of many decisions at a time: sorted at once they would need
+as much of the disk again as they take. What a decision's own bytes must say (I2, I20) is looked at here; what needs the engine
+(I3, I13, I16) is handed in from above.
 """
 # ruff: noqa: S608 - SQL put together from this package's own names
 
@@ -33,7 +33,8 @@ _DECISIONS = f"""
         and ($2::text is null or d.member_id > $2) and ($3::text is null or d.member_id <= $3)
     order by d.member_id, d.ordinal
 """
-_AT_ONCE: Final = 3_000_000  # decisions that Postgres sorts, some 1.4 kB each
+_AT_ONCE: Final = 1_000_000  # decisions that Postgres sorts, some 1.4 kB each; more of them in no more than so many parts,
+_MOST_PARTS: Final = 8  # for it reads through all of them for each
 _BORDERS = "select percentile_disc($1::float8[]) within group (order by member_id) from eligibility.member"
 _COUNTERS = """
     select member_id, period, name, used, ceiling, version from adjudication.counter
@@ -142,7 +143,7 @@ async def _decisions(
     connection: asyncpg.Connection, members: Sequence[str] | None, rows: int
 ) -> AsyncIterator[Sequence[asyncpg.Record]]:
     """All decisions, from border to border: borders between members of the register part whoever else has decisions too."""
-    parts = -(-rows // _AT_ONCE)
+    parts = min(-(-rows // _AT_ONCE), _MOST_PARTS)
     borders = await connection.fetchval(_BORDERS, [n / parts for n in range(1, parts)]) if parts > 1 else []
     for after, last in pairwise([None, *(borders or ()), None]):
         async for page in pages(connection, _DECISIONS, members, after, last):
