@@ -17,10 +17,11 @@ from servers import LocalServers
 from services.ops.audit import announced, decisions
 from services.ops.audit.check import Finding
 from services.ops.audit.run import audit
-from services.ops.audit.view import View
+from services.ops.audit.view import View, pages
 from services.ops.generate import generate
 from shared.events import SETTLED
 from shared.runtime import access
+from shared.runtime.database import reader
 from shared.runtime.settings import Settings
 
 pytestmark = pytest.mark.servers
@@ -177,6 +178,17 @@ def test_decisions_are_gone_through_in_parts_as_at_once(working: Deployment, mon
     in_parts = asyncio.run(gone_through())
     assert sum(len(past.decisions) for past in at_once) >= 200
     assert in_parts == at_once
+
+
+async def test_what_a_query_sorted_is_let_go_when_its_last_page_is_read(working: Deployment) -> None:
+    async with reader(working.servers.addresses.postgres) as connection, connection.transaction(readonly=True):
+        got = [
+            row
+            async for page in pages(connection, "select n from generate_series(1, $1::int) n order by -n", 4_001)
+            for row in page
+        ]
+        assert (len(got), got[0]["n"]) == (4_001, 4_001)
+        assert await connection.fetch("select statement from pg_cursors") == []
 
 
 async def gone_through() -> list[decisions.Past]:
