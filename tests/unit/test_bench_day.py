@@ -59,8 +59,8 @@ def test_growth_is_told_against_the_first_run() -> None:
 
 def test_what_would_not_fit_on_the_disk_is_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(growth, "run", lambda *_: pytest.fail("begun"))
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=78_000_000_000))
-    with pytest.raises(UsageError, match=r"10,000,000 claims stored take some 79 GB .* and 78 are free"):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=75_000_000_000))
+    with pytest.raises(UsageError, match=r"10,000,000 claims stored take some 76 GB .* and 75 are free"):
         growth.run_all(ASKED, ["ten-million"], tmp_path / "bench", print)
 
 
@@ -85,7 +85,7 @@ def test_what_is_asked_for_wrongly_is_said_before_hours_of_work(
 def test_all_is_what_takes_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def roomy(place: Path) -> SimpleNamespace:
         assert place.is_dir()  # also at the first run, with nothing there yet
-        return SimpleNamespace(free=19_000_000_000)
+        return SimpleNamespace(free=21_000_000_000)
 
     monkeypatch.setattr(shutil, "disk_usage", roomy)
     monkeypatch.setattr(growth, "run", lambda asked, *_: {"stored": asked.stored})
