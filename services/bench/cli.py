@@ -55,7 +55,9 @@ def bench(
         ),
     ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    report: Annotated[Path | None, typer.Option(help="Write them as a page (.md) here, with drawing and JSON beside it.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write the page of a whole run (.md) here, drawing and JSON beside it.")
+    ] = None,
 ) -> None:
     """Measure steady load, latency and drain on real servers of its own; no figure where the audit does not pass."""
     console = Console(stderr=True, highlight=False)

@@ -133,12 +133,7 @@ def test_a_number_of_several_institutions_or_of_none_is_said(working: Deployment
 
 
 def test_what_retention_takes_away_meanwhile_is_not_missing(working: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = [line for line in generate(100, 50, REGIONS, 22) if isinstance(line, dict)]
-    working.register(lines)
-    working.send([line for line in lines if line["type"] == "claim"])
-    working.drain()
-    for name, value in working.environment.items():
-        monkeypatch.setenv(name, value)
+    settled(working, 100, monkeypatch)
     compare, left = announced._compare, set[tuple[str, int]]()
 
     async def after_pruning(view: View, consumer: Any, topic: str) -> Finding:
@@ -167,17 +162,30 @@ async def pruned_by_half(view: View, topic: str) -> set[tuple[str, int]]:
 
 
 def test_decisions_are_gone_through_in_parts_as_at_once(working: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = [line for line in generate(200, 60, REGIONS, 23) if isinstance(line, dict)]
+    settled(working, 200, monkeypatch)
+    at_once = asyncio.run(gone_through())
+    asked = list[str]()
+
+    def counted(connection: Any, sql: str, *args: Any) -> Any:
+        asked.append(sql)
+        return pages(connection, sql, *args)
+
+    monkeypatch.setattr(decisions, "pages", counted)
+    monkeypatch.setattr(decisions, "_AT_ONCE", 20)
+    in_parts = asyncio.run(gone_through())
+    assert sum(len(past.decisions) for past in at_once) >= 200
+    assert in_parts == at_once
+    assert asked.count(decisions._DECISIONS) == 8
+
+
+def settled(working: Deployment, claims: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A day of so many claims is settled, and this process knows the deployment's servers."""
+    lines = [line for line in generate(claims, claims // 2, REGIONS, claims) if isinstance(line, dict)]
     working.register(lines)
     working.send([line for line in lines if line["type"] == "claim"])
     working.drain()
     for name, value in working.environment.items():
         monkeypatch.setenv(name, value)
-    at_once = asyncio.run(gone_through())
-    monkeypatch.setattr(decisions, "_AT_ONCE", 20)
-    in_parts = asyncio.run(gone_through())
-    assert sum(len(past.decisions) for past in at_once) >= 200
-    assert in_parts == at_once
 
 
 async def test_what_a_query_sorted_is_let_go_when_its_last_page_is_read(working: Deployment) -> None:
